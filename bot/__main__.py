@@ -1,0 +1,82 @@
+"""`python -m bot run | console | demo | check`: the composition of the house."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from bot.config import Config, read_config
+from bot.datadir import DataDir
+from bot.logs import start_logging
+from bot.service import open_service
+from models.errors import SetupError, TokenMissing
+
+EXIT_SETUP = 78  # EX_CONFIG of sysexits.h: a supervisor need not try again
+
+COMMANDS = {
+    "run": "serve Discord; the token comes from DISCORD_TOKEN",
+    "console": "the same commands without Discord",
+    "demo": "train on the sample archive and print posts in that voice",
+    "check": "say what is wrong with the set-up, and how to mend it",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="mockingbird", description="A self-hosted Discord bot that imitates voices.")
+    parser.add_argument("--config", type=Path, help="configuration file (default: config.toml here, if there is one)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, about in COMMANDS.items():
+        commands.add_parser(name, help=about, description=about)
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.command == "check":
+            from rich.console import Console
+
+            from bot.check import run_check
+
+            return asyncio.run(run_check(arguments.config, Console()))
+        return asyncio.run(_main(arguments.command, read_config(arguments.config)))
+    except SetupError as exc:
+        print(f"mockingbird: {exc}", file=sys.stderr)
+        return EXIT_SETUP
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _main(command: str, config: Config) -> int:
+    data = DataDir(config.data_dir)
+    token = os.environ.pop("DISCORD_TOKEN", "").strip()
+    if command == "run" and not token:
+        raise TokenMissing
+    async with open_service(config, data, command) as service:
+        start_logging(data.path, config.bot.log_level, to_stderr=command == "run")
+        if command == "run":
+            from bot.discord_front.client import run_discord
+
+            task = asyncio.create_task(run_discord(service, token))
+            for name in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+            try:
+                await task
+            except asyncio.CancelledError:
+                pass  # told to stop; what is unfinished goes on at the next start
+            return 0
+        from rich.console import Console
+
+        if command == "demo":
+            from bot.demo import run_demo
+
+            return await run_demo(service, Console(), data.history_file)
+        from bot.console import ConsoleFront
+
+        await ConsoleFront(service, Console(), data.history_file).run()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""`config.toml`, read into the settings of each package. Everything that is wrong is told at once."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from models.engine.settings import EngineSettings
+from models.errors import ConfigError
+from models.records import TrainingSettings
+
+DEFAULT_CONFIG = Path("config.toml")
+
+
+class BotSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [bot] table."""
+
+    data_dir: Annotated[str, Meta(min_length=1)] = "var"
+    max_waiting_jobs: Annotated[int, Meta(ge=1)] = 20
+    min_free_disk_mb: Annotated[int, Meta(ge=0)] = 500
+    stop_grace_s: Annotated[float, Meta(ge=0)] = 10.0
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class DiscordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [discord] table. The token comes from the environment, never from here."""
+
+    progress_every_s: Annotated[float, Meta(ge=1)] = 5.0
+    max_attachment_mb: Annotated[int, Meta(ge=1)] = 100
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file, one table a package."""
+
+    bot: BotSettings = BotSettings()
+    discord: DiscordSettings = DiscordSettings()
+    training: TrainingSettings = TrainingSettings()
+    engine: EngineSettings = EngineSettings()
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.bot.data_dir).expanduser().absolute()
+
+
+def read_config(path: Path | None = None) -> Config:
+    """The configuration in a file; without one, `config.toml` of the working directory, or the defaults.
+
+    ConfigError names every key that is unknown or has a wrong value, and what would be right.
+    """
+    if path is None:
+        if not DEFAULT_CONFIG.exists():
+            return Config()
+        path = DEFAULT_CONFIG
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise ConfigError(path, ["there is no such file"]) from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(path, [f"it can't be read: {exc}"]) from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(path, [f"it is not TOML: {exc}"]) from exc
+    problems: list[str] = []
+    sections = {
+        field.name: _section(field.name, field.type, tables.get(field.name, {}), problems)
+        for field in msgspec.structs.fields(Config)
+    }
+    problems += [
+        f"[{name}]: there is no such table (tables: {', '.join(sections)})" for name in tables if name not in sections
+    ]
+    if problems:
+        raise ConfigError(path, problems)
+    return Config(**sections)
+
+
+def _section(name: str, kind: Any, table: Any, problems: list[str]) -> Any:
+    if not isinstance(table, dict):
+        problems.append(f"{name} = {table!r}: has to be a table, [{name}]")
+        return None
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    values = {}
+    for key, value in table.items():
+        if key not in fields:
+            problems.append(f"[{name}] {key}: there is no such key (keys: {', '.join(fields)})")
+            continue
+        try:
+            values[key] = msgspec.convert(value, fields[key].type)
+        except msgspec.ValidationError as exc:
+            default = fields[key].default
+            problems.append(f"[{name}] {key} = {value!r}: {_lower_first(str(exc))} (default: {default!r})")
+    return kind(**values)
+
+
+def _lower_first(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

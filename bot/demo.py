@@ -1,0 +1,50 @@
+"""`python -m bot demo`: the whole thread on a made-up account that comes with the project, by itself."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+
+from bot.console import ConsoleFront
+from bot.progress import duration
+from bot.records import CONSOLE, JobState
+from bot.service import Service
+
+SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "nightbus_nell.zip"
+NAME = "nightbus_nell"
+PROMPTS = ("", "my dream is", "the moon", "gerald")
+QUESTION = "what is the best soup?"
+
+
+async def run_demo(service: Service, console: Console, history_file: Path) -> int:
+    """Train on the sample, print posts in that voice, say what to type next; returns the exit code."""
+    started = time.monotonic()
+    front = ConsoleFront(service, console, history_file)
+    console.print(Rule("Mockingbird"))
+    console.print(
+        f"@{NAME} drives a night bus in a town that does not exist. Here is her X archive, {SAMPLE.name}. "
+        "A language model is now learning to write like her, on this machine and from nothing but this file.\n"
+    )
+    job = await service.train(CONSOLE, handles=[NAME], files=[SAMPLE])
+    view = await front.follow(job.id)
+    if view.job.state != JobState.DONE:
+        return 1
+    console.print(f"\nPosts that @{NAME} never wrote:\n")
+    for prompt in PROMPTS:
+        await front.say(prompt=prompt, model=NAME, seed=None)
+    console.print(f"\nAsked “{QUESTION}”, it answers:\n")
+    await front.say(answers=QUESTION, model=NAME)
+    console.print(f"\nAll that took {duration(time.monotonic() - started)}. What to type next:\n")
+    console.print(
+        "  .venv/bin/python -m bot console     then: /say model=nightbus_nell the last bus\n"
+        "                                            /train PATH/TO/your-x-archive.zip\n"
+        "  .venv/bin/python -m bot check       is everything ready for Discord?\n"
+        "  .venv/bin/python -m bot run         the Discord bot (README.md: set-up, step by step)",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return 0

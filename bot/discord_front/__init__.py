@@ -1,0 +1,1 @@
+"""Discord: parses what members ask, calls the service, renders what comes back."""

@@ -1,0 +1,1 @@
+"""Makes models: collect -> clean -> dataset -> fine-tune -> evaluate -> package."""

@@ -1,0 +1,89 @@
+"""The child process of one stage: its channel to the bot, and its exactly one last word."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from models.child import Channel
+from models.files import RunFolder
+from models.messages import Cancelled, Done, Notice, Phase, Progress, Sample
+
+PROGRESS_EVERY_S = 0.5
+
+
+class CancelRequested(Exception):
+    """SIGTERM came: the stage is to stop at its next step."""
+
+
+class Run:
+    """What a stage knows of its parent: where to report, and whether to stop."""
+
+    def __init__(self, folder: RunFolder, channel: Channel) -> None:
+        self.folder = folder
+        self._channel = channel
+        self._cancel = threading.Event()
+        self._reported_at = 0.0
+        signal.signal(signal.SIGTERM, lambda *_: self._cancel.set())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the bot, which then tells us
+
+    def check(self) -> None:
+        """Raise CancelRequested if the parent asked to stop."""
+        if self._cancel.is_set():
+            raise CancelRequested
+
+    def progress(
+        self,
+        phase: Phase,
+        done: int,
+        total: int | None = None,
+        *,
+        eta_s: float | None = None,
+        loss: float | None = None,
+        bits_per_byte: float | None = None,
+        tokens_per_s: float | None = None,
+    ) -> None:
+        """Report, at most twice a second but always the beginning and the end of a phase."""
+        self.check()
+        now = time.monotonic()
+        if done not in (0, total) and now - self._reported_at < PROGRESS_EVERY_S:
+            return
+        self._reported_at = now
+        self._channel.send(
+            Progress(
+                phase=phase,
+                done=done,
+                total=total,
+                eta_s=eta_s,
+                loss=loss,
+                bits_per_byte=bits_per_byte,
+                tokens_per_s=tokens_per_s,
+            )
+        )
+
+    def sample(self, step: int, text: str) -> None:
+        self._channel.send(Sample(step=step, text=text))
+
+    def notice(self, text: str) -> None:
+        self._channel.send(Notice(text=text))
+
+
+def run_stage(role: str, path: Path, stage: Callable[[Run], None]) -> int:
+    """Run the stage in this process and say how it ended; returns the exit code."""
+    channel = Channel(role, nice=10)
+    try:
+        stage(Run(RunFolder(path), channel))
+    except CancelRequested:
+        channel.send(Cancelled())
+        return 0
+    except Exception as exc:
+        traceback.print_exc(file=sys.stderr)
+        channel.fail(exc)
+        return 1
+    channel.send(Done())
+    return 0
