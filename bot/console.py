@@ -46,6 +46,7 @@ class ConsoleFront:
         self._console = console
         self._history_file = history_file
         self._names: list[str] = []  # of the models, for completion
+        self._task: asyncio.Task[None] | None = None  # what runs
         self._commands: dict[str, Callable[[list[str]], Awaitable[None]]] = {
             "/train": self._train,
             "/say": self._say,
@@ -58,17 +59,23 @@ class ConsoleFront:
     async def run(self) -> None:
         """Serve until the person leaves. Ctrl-C cancels what runs, and not the program."""
         self._console.print("[bold]Mockingbird[/]. /help shows what you can type; Ctrl-D leaves.")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         async for line in self._lines():
             if line.split()[:1] == ["/quit"]:
                 return
-            task = asyncio.create_task(self.do(line))
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+            self._task = asyncio.create_task(self.do(line))
             try:
-                await task
+                await self._task
             except asyncio.CancelledError:
-                if not task.cancelled():
+                if not self._task.cancelled():
                     raise
                 self._console.print("[yellow]cancelled[/]")
+            finally:
+                self._task = None
+
+    def _interrupt(self) -> None:
+        if self._task:
+            self._task.cancel()
 
     async def do(self, line: str) -> None:
         """One line as typed. What the person can mend is said in red; nothing ends the program."""

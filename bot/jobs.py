@@ -58,13 +58,18 @@ class Jobs:
         """The trainer process, while there is one."""
         return self._running[1].pid if self._running else None
 
+    async def load(self) -> None:
+        """Take up what an earlier run of the bot left unfinished; before anything else."""
+        unfinished = await self._registry.unfinished()
+        self._views = {job.id: JobView(job=job) for job in unfinished}
+        await self._publish_positions()
+        for folder in self._data.runs.iterdir():  # what a crash at the end of a job left
+            if folder.name not in {str(job.id) for job in unfinished}:
+                await asyncio.to_thread(RunFolder(folder).forget_bulk)
+
     async def run(self) -> None:
         """Work through the queue until cancelled. A cancelled loop leaves its job to be taken up at the next start."""
-        await self._clean_up()
-        for job in await self._registry.unfinished():
-            self._views[job.id] = JobView(job=job)
         while True:
-            await self._publish_positions()
             unfinished = await self._registry.unfinished()
             if not unfinished:
                 self._work.clear()
@@ -105,6 +110,7 @@ class Jobs:
 
         job = await self._registry.add_job(caller, model=model, handles=handles, place_files=place)
         await self._publish(JobView(job=job))
+        await self._publish_positions()
         self._work.set()
         return job
 
@@ -147,6 +153,7 @@ class Jobs:
                 raise JobCancelled
             if job.state == JobState.QUEUED:
                 job = await self._move(job, JobState.COLLECTING)
+                await self._publish_positions()
             if job.state == JobState.COLLECTING:
                 await self._stage(job, "collect", folder)
                 job = await self._name(job, folder)
@@ -171,7 +178,6 @@ class Jobs:
         arguments = ["-m", "trainer", stage, str(folder.path)]
         while True:
             self._data.require_room(self._config.bot.min_free_disk_mb)
-            job = await self._registry.count_attempt(job)
             try:
                 child = await Child.spawn(stage, arguments, grace_s=self._config.bot.stop_grace_s)
                 self._running = (job.id, child)
@@ -180,15 +186,16 @@ class Jobs:
                 await self._hear(job, child)
                 return
             except ChildError as exc:
-                log.error("job %d, attempt %d: %s", job.id, job.attempts, exc)
-                if job.attempts >= self._config.training.max_attempts:
+                job = await self._registry.count_breakdown(job)
+                log.error("job %d, breakdown %d: %s", job.id, job.breakdowns, exc)
+                if job.cancel_requested:
+                    raise JobCancelled from exc
+                if job.breakdowns >= self._config.training.max_breakdowns:
                     raise JobFailed(
-                        f"The trainer broke down {job.attempts} times (it {exc.what}). "
+                        f"The trainer broke down {job.breakdowns} times (it {exc.what}). "
                         f"The operator finds more in the log under job {job.id}."
                     ) from exc
-                await self._note(
-                    job.id, f"the trainer broke down (it {exc.what}); trying again from the last checkpoint"
-                )
+                await self._note(job.id, f"the trainer {exc.what}; another one goes on from the last checkpoint")
             finally:
                 self._running = None
 
@@ -252,6 +259,7 @@ class Jobs:
             current = await self._registry.move(current, state, error=error)
         await asyncio.to_thread(RunFolder(self._data.runs / str(job.id)).forget_bulk)
         await self._forget_view(current)
+        await self._publish_positions()
 
     # --- who watches --------------------------------------------------------------------------------------------------
 
@@ -275,17 +283,11 @@ class Jobs:
             self._changed.notify_all()
 
     async def _publish_positions(self) -> None:
-        for place, job in enumerate(await self._registry.unfinished()):
+        queued = [job for job in await self._registry.unfinished() if job.state == JobState.QUEUED]
+        for place, job in enumerate(queued, start=1):
             view = self._views.get(job.id, JobView(job=job))
-            if view.position != place + 1 and job.state == JobState.QUEUED:
-                await self._publish(replace(view, position=place + 1))
-
-    async def _clean_up(self) -> None:
-        """Remove what a crash can leave: run folders without a job, and model folders that nothing names."""
-        known = {str(job.id) for job in await self._registry.unfinished()}
-        for folder in self._data.runs.iterdir():
-            if folder.name not in known and (folder / "inputs").exists():
-                await asyncio.to_thread(RunFolder(folder).forget_bulk)
+            if view.position != place:
+                await self._publish(replace(view, position=place))
 
 
 async def _nothing() -> None:

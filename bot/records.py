@@ -54,7 +54,7 @@ class Job:
     handles: tuple[str, ...]
     state: JobState
     cancel_requested: bool
-    attempts: int
+    breakdowns: int
     version: int | None
     error: str | None
     created_at: datetime

@@ -96,9 +96,9 @@ class Registry:
                 raise StateConflict(f"job {job.id} is not {job.state}")
         return await self.job(job.id)
 
-    async def count_attempt(self, job: Job) -> Job:
-        """The job with one more attempt at its stage."""
-        return await self._change(job.id, "attempts = attempts + 1")
+    async def count_breakdown(self, job: Job) -> Job:
+        """The job with one more child that died under it."""
+        return await self._change(job.id, "breakdowns = breakdowns + 1")
 
     async def request_cancel(self, job: Job) -> Job:
         return await self._change(job.id, "cancel_requested = 1")

@@ -263,6 +263,7 @@ async def open_service(config: Config, data: DataDir, command: str) -> AsyncIter
         engine = Engine(config.training.base, config.engine, grace_s=config.bot.stop_grace_s)
         service = Service(config, data, registry, jobs, engine)
         await service.read_models()
+        await jobs.load()
         for name, loop in (("jobs", jobs.run()), ("engine", engine.run())):
             task = asyncio.create_task(loop, name=name)
             stack.push_async_callback(_end, task)

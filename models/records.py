@@ -63,7 +63,7 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     silence_timeout_s: Annotated[float, Meta(ge=1)] = 900.0
-    max_attempts: Annotated[int, Meta(ge=1, le=10)] = 3
+    max_breakdowns: Annotated[int, Meta(ge=1, le=10)] = 3
 
 
 class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from models.engine.device import Placement
 from models.engine.generation import Generation
@@ -108,7 +109,7 @@ class Tuner:
         eval_steps = _evaluation_steps([len(epoch) for epoch in epochs], settings.evaluations_per_epoch)
         sizes = [sum(training[i].label_tokens for i in batch) for batch in batches]
         held_batches = [
-            self._collate(held_out, b) for b in plan_epoch(held_out, batch_tokens=8192, rng=random.Random())
+            self._collate(held_out, b) for b in plan_epoch(held_out, batch_tokens=8192, rng=random.Random(0))
         ]
         state = self._resume()
         started, started_tokens = time.monotonic() - state.seconds, state.tokens
@@ -285,5 +286,11 @@ def _evaluation_steps(epoch_steps: list[int], per_epoch: int) -> set[int]:
 def _with_lora(base: PreTrainedModel, rank: int) -> torch.nn.Module:
     return get_peft_model(
         base,
-        LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"),
+        LoraConfig(
+            r=rank,
+            lora_alpha=2 * rank,
+            target_modules="all-linear",
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in base.modules()),  # GPT-2 keeps them transposed
+            task_type="CAUSAL_LM",
+        ),
     )

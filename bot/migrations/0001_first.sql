@@ -12,7 +12,7 @@ CREATE TABLE jobs (
     state       TEXT NOT NULL CHECK (state IN
                     ('queued', 'collecting', 'fitting', 'saving', 'done', 'failed', 'cancelled')),
     cancel_requested INTEGER NOT NULL DEFAULT 0,
-    attempts    INTEGER NOT NULL DEFAULT 0,
+    breakdowns  INTEGER NOT NULL DEFAULT 0, -- children that died under it
     version     INTEGER,                 -- the number that its version gets, from `saving` on
     error       TEXT,
     created_at  TEXT NOT NULL,

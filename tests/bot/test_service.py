@@ -1,0 +1,319 @@
+"""The whole thread through the service, with real children on a tiny base: train, watch, say, and what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bot.config import Config
+from bot.datadir import DataDir
+from bot.records import CONSOLE, Caller, JobState, JobView
+from bot.service import Service, open_service
+from models.errors import (
+    AlreadyTraining,
+    DiskFull,
+    JobIsOver,
+    NameTaken,
+    NoSource,
+    NoSuchJob,
+    NoSuchModel,
+    OutOfRange,
+    QueueFull,
+    Unreadable,
+    UserError,
+)
+from models.files import verify
+from models.messages import Delta
+from tests.conftest import made_up_posts
+
+MEMBER = Caller(server_id=42, user_id=7)
+NEIGHBOUR = Caller(server_id=42, user_id=8)
+STRANGER = Caller(server_id=43, user_id=9)
+
+
+@asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[Service]:
+    async with open_service(config, DataDir(config.data_dir), "test") as service:
+        yield service
+
+
+async def end_of(service: Service, job_id: int) -> JobView:
+    async for view in service.watch(job_id):
+        last = view
+    return last
+
+
+async def until(service: Service, job_id: int, condition: Callable[[JobView], object]) -> JobView:
+    """The first view of the job for which the condition holds."""
+    async for view in service.watch(job_id):
+        if condition(view):
+            return view
+    raise AssertionError(f"job {job_id} ended before")
+
+
+async def trained(service: Service, file: Path, caller: Caller = MEMBER) -> JobView:
+    job = await service.train(caller, handles=["@Robin"], files=[file])
+    view = await end_of(service, job.id)
+    assert view.job.state == JobState.DONE, view.job.error
+    return view
+
+
+def slow(config: Config) -> Config:
+    """A configuration whose training lasts until it is stopped."""
+    training = msgspec.structs.replace(
+        config.training, epochs=100, batch_tokens=64, patience=100, evaluations_per_epoch=4, learning_rate=1e-5
+    )
+    return msgspec.structs.replace(config, training=training)
+
+
+async def test_a_file_becomes_a_model_that_speaks(config: Config, posts_file: Path) -> None:
+    async with serving(config) as service:
+        job = await service.train(MEMBER, handles=["@Robin"], files=[posts_file])
+        seen = [view async for view in service.watch(job.id)]
+        assert seen[-1].job.state == JobState.DONE
+        assert {view.phase for view in seen} >= {"collect", "train"}
+        (model,) = service.models(MEMBER)
+        assert (model.name, model.version, model.handles) == ("robin", 1, ("robin",))
+        verify(config.data_dir / "models" / model.folder)
+        answer = await service.say(MEMBER, prompt="the kettle", count=2, seed=5)
+        assert all(text.startswith("the kettle") for text in answer.texts)
+        again = await service.say(MEMBER, prompt="the kettle", count=2, seed=5)
+        assert again.texts == answer.texts
+        deltas: list[Delta] = []
+
+        async def on_delta(delta: Delta) -> None:
+            deltas.append(delta)
+
+        await service.say(MEMBER, answers="what did the kettle do?", on_delta=on_delta)
+        assert deltas
+        # A second training of the same accounts is the model's next version.
+        assert (await trained(service, posts_file)).job.version == 2
+        assert service.models(MEMBER)[0].version == 2
+        # What a finished job needs no more is gone, what it was made from is not.
+        run = config.data_dir / "runs" / str(job.id)
+        assert not (run / "checkpoints").exists()
+        assert not (run / "inputs").exists()
+        assert (run / "dataset.jsonl").exists()
+        # One server's models are not another's.
+        assert service.models(STRANGER) == []
+        with pytest.raises(NoSuchModel):
+            await service.say(STRANGER, model="robin")
+        with pytest.raises(NoSuchJob):
+            await service.cancel(STRANGER, job.id)
+
+
+async def test_the_archive_tells_whose_it_is(config: Config, tmp_path: Path) -> None:
+    archive = tmp_path / "archive.zip"
+    tweets = [{"tweet": {"id_str": p["id"], "full_text": p["text"]}} for p in made_up_posts(120)]
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("data/account.js", 'window.YTD.account.part0 = [{"account": {"username": "Wren"}}]')
+        file.writestr("data/tweets.js", f"window.YTD.tweets.part0 = {json.dumps(tweets)}")
+    async with serving(config) as service:
+        job = await service.train(CONSOLE, files=[archive])
+        assert job.model is None
+        view = await end_of(service, job.id)
+        assert view.job.model == "wren"
+        # A model of the console is everybody's.
+        assert [m.name for m in service.models(STRANGER)] == ["wren"]
+
+
+async def test_several_accounts_make_one_model(config: Config, posts_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "wren.jsonl"
+    other.write_text("".join(json.dumps(p) + "\n" for p in made_up_posts(120, "wren")))
+    async with serving(config) as service:
+        job = await service.train(MEMBER, handles=["wren", "robin"], files=[other, posts_file])
+        view = await end_of(service, job.id)
+        assert view.job.model == "robin-wren"
+        assert service.models(MEMBER)[0].handles == ("robin", "wren")
+
+
+async def test_bad_requests_are_refused_in_words_and_nothing_is_queued(
+    config: Config, posts_file: Path, tmp_path: Path
+) -> None:
+    strange = tmp_path / "posts.docx"
+    strange.write_text("?")
+    async with serving(config) as service:
+        for error, request in (
+            (UserError, service.train(MEMBER)),
+            (NoSource, service.train(MEMBER, handles=["@nasa"])),
+            (OutOfRange, service.train(MEMBER, handles=["../../etc"], files=[posts_file])),
+            (OutOfRange, service.train(MEMBER, handles=["robin"], files=[posts_file], name="a/b")),
+            (Unreadable, service.train(MEMBER, files=[tmp_path / "absent.zip"])),
+            (Unreadable, service.train(MEMBER, files=[strange])),
+            (UserError, service.train(MEMBER, handles=["robin"], files=[posts_file, posts_file])),
+            (NoSuchModel, service.say(MEMBER)),
+            (NoSuchModel, service.say(MEMBER, model="nobody")),
+            (OutOfRange, service.say(MEMBER, prompt="x" * 10_000)),
+            (OutOfRange, service.say(MEMBER, count=0)),
+            (NoSuchJob, service.cancel(MEMBER, 99)),
+        ):
+            with pytest.raises(error):
+                await request
+        assert await service.jobs(MEMBER) == []
+
+
+BAD_FILES = {
+    "fake.zip": (b"this is no ZIP", "not a ZIP"),
+    "cut.js": (b'window.YTD.tweets.part0 = [{"tweet": {"id_str": "1", "full_text": "hel', "cut off"),
+    "empty.jsonl": (b"\n", "nothing to learn"),
+    "few.jsonl": (b'{"id": "1", "text": "one post is not enough"}\n', "6,000"),
+    "broken.jsonl": (b'{"id": "1"\n', "line 1"),
+}
+
+
+async def test_a_bad_file_fails_its_job_with_a_reason(config: Config, tmp_path: Path) -> None:
+    async with serving(config) as service:
+        for name, (content, word) in BAD_FILES.items():
+            path = tmp_path / name
+            path.write_bytes(content)
+            job = await service.train(MEMBER, handles=["robin"], files=[path])
+            view = await end_of(service, job.id)
+            assert view.job.state == JobState.FAILED
+            assert view.job.error is not None
+            assert word in view.job.error
+        assert service.models(MEMBER) == []
+
+
+async def test_a_second_training_of_the_same_model_waits_for_nobody_and_is_refused(
+    config: Config, posts_file: Path
+) -> None:
+    async with serving(slow(config)) as service:
+        job = await service.train(MEMBER, handles=["robin"], files=[posts_file])
+        with pytest.raises(AlreadyTraining):
+            await service.train(NEIGHBOUR, handles=["ROBIN"], files=[posts_file])
+        # In another server it is another model: it queues up behind the first.
+        other = await service.train(STRANGER, handles=["robin"], files=[posts_file])
+        assert (await until(service, other.id, lambda view: view.position)).position == 1
+        with pytest.raises(UserError, match="Only who started"):
+            await service.cancel(NEIGHBOUR, job.id)
+        await service.cancel(STRANGER, other.id)
+        assert (await end_of(service, other.id)).job.state == JobState.CANCELLED
+        await until(service, job.id, lambda view: view.phase == "train")
+        await service.cancel(MEMBER, job.id)
+        assert (await end_of(service, job.id)).job.state == JobState.CANCELLED
+        with pytest.raises(JobIsOver):
+            await service.cancel(MEMBER, job.id)
+        assert service.models(MEMBER) == []
+
+
+async def test_a_name_that_is_another_models_is_refused(config: Config, posts_file: Path, tmp_path: Path) -> None:
+    async with serving(config) as service:
+        await trained(service, posts_file)
+        with pytest.raises(NameTaken):
+            await service.train(MEMBER, handles=["wren"], files=[posts_file], name="robin")
+        # The same, where only the file tells whose posts they are.
+        other = tmp_path / "wren.jsonl"
+        other.write_text("".join(json.dumps(p) + "\n" for p in made_up_posts(120, "wren")))
+        job = await service.train(MEMBER, files=[other], name="robin")
+        view = await end_of(service, job.id)
+        assert view.job.state == JobState.FAILED
+        assert "already the name" in (view.job.error or "")
+
+
+async def test_a_full_queue_and_a_full_disk_are_said(config: Config, posts_file: Path) -> None:
+    full_queue = msgspec.structs.replace(slow(config), bot=msgspec.structs.replace(config.bot, max_waiting_jobs=1))
+    async with serving(full_queue) as service:
+        await service.train(MEMBER, handles=["robin"], files=[posts_file])
+        with pytest.raises(QueueFull):
+            await service.train(MEMBER, handles=["wren"], files=[posts_file])
+    full_disk = msgspec.structs.replace(config, bot=msgspec.structs.replace(config.bot, min_free_disk_mb=10**9))
+    async with serving(full_disk) as service:
+        with pytest.raises(DiskFull):
+            await service.train(MEMBER, handles=["wren"], files=[posts_file])
+
+
+async def test_a_killed_trainer_is_followed_by_another_that_goes_on(config: Config, posts_file: Path) -> None:
+    config = slow(config)
+    async with serving(config) as service:
+        job = await service.train(MEMBER, handles=["robin"], files=[posts_file])
+        await until(service, job.id, lambda view: view.sample)  # after the first checkpoint
+        assert service.trainer_pid
+        os.kill(service.trainer_pid, signal.SIGKILL)
+        view = await until(service, job.id, lambda view: any("going on from step" in n for n in view.notices))
+        assert any("killed by signal 9" in notice for notice in view.notices)
+        await service.cancel(MEMBER, job.id)
+        assert (await end_of(service, job.id)).job.breakdowns == 1
+
+
+async def test_a_trainer_that_keeps_dying_fails_the_job(config: Config, posts_file: Path) -> None:
+    async with serving(slow(config)) as service:
+        job = await service.train(MEMBER, handles=["robin"], files=[posts_file])
+
+        async def kill_each() -> None:
+            pids: set[int] = set()
+            while True:
+                if (pid := service.trainer_pid) and pid not in pids:
+                    pids.add(pid)
+                    os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(0.02)
+
+        killer = asyncio.create_task(kill_each())
+        view = await end_of(service, job.id)
+        killer.cancel()
+        assert view.job.state == JobState.FAILED
+        assert "broke down 3 times" in (view.job.error or "")
+
+
+async def test_a_restart_takes_the_running_job_up_again(config: Config, posts_file: Path) -> None:
+    config = slow(config)
+    async with serving(config) as service:
+        job = await service.train(MEMBER, handles=["robin"], files=[posts_file])
+        waiting = await service.train(MEMBER, handles=["wren"], files=[posts_file])
+        await until(service, job.id, lambda view: view.sample)
+        pid = service.trainer_pid
+        assert pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    os.remove(posts_file)  # the run folder has its own
+    async with serving(config) as service:
+        await until(service, job.id, lambda view: any("going on from step" in n for n in view.notices))
+        assert [j.state for j in await service.jobs(MEMBER)] == [JobState.QUEUED, JobState.FITTING]
+        await service.cancel(MEMBER, waiting.id)
+        await service.cancel(MEMBER, job.id)
+        await end_of(service, job.id)
+
+
+async def test_a_killed_engine_answers_all_the_same_and_a_damaged_model_is_not_used(
+    config: Config, posts_file: Path
+) -> None:
+    async with serving(config) as service:
+        await trained(service, posts_file)
+        await service.engine.wait_ready()
+        before = service.engine.pid
+        assert before
+        os.kill(before, signal.SIGKILL)
+        assert (await service.say(MEMBER)).texts
+        assert service.engine.pid != before
+        # The fresh engine checks the files of what it loads.
+        os.kill(service.engine.pid or 0, signal.SIGKILL)
+        weights = config.data_dir / "models" / service.models(MEMBER)[0].folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+        with pytest.raises(UserError, match="damaged"):
+            await service.say(MEMBER)
+
+
+async def test_a_crash_between_rename_and_entry_loses_no_version(config: Config, posts_file: Path) -> None:
+    async with serving(config) as service:
+        view = await trained(service, posts_file)
+    # As if the bot had died after the rename: the folder is there, the registry does not know it yet.
+    database = sqlite3.connect(config.data_dir / "registry.sqlite3")
+    with database:
+        database.execute("DELETE FROM versions")
+        database.execute("DELETE FROM models")
+        database.execute("UPDATE jobs SET state = 'saving', ended_at = NULL")
+    database.close()
+    async with serving(config) as service:
+        again = await end_of(service, view.job.id)
+        assert again.job.state == JobState.DONE
+        assert service.models(MEMBER)[0].version == 1
+        assert [p.name for p in (config.data_dir / "models" / "robin").iterdir()] == ["1"]

@@ -1,0 +1,90 @@
+"""Splitting, weighting and batching of cleaned posts."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from models.records import DatasetRow
+from models.text import DEFAULT_FORMAT
+from trainer.dataset import IGNORED, balance, collate, encode, plan_epoch, split
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_base: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(tiny_base)
+
+
+def rows(count: int, handle: str = "robin") -> list[DatasetRow]:
+    return [
+        DatasetRow(id=str(i), handle=handle, text=f"the kettle sang {'again ' * (i % 9)}number {i}")
+        for i in range(count)
+    ]
+
+
+def test_the_same_seed_splits_alike_and_another_does_not() -> None:
+    once, again, other = (split(rows(200), fraction=0.1, seed=s)[1] for s in (1, 1, 2))
+    assert once == again
+    assert once != other
+
+
+def test_no_post_is_on_both_sides_of_the_split_and_none_is_lost() -> None:
+    training, held_out = split(rows(200), fraction=0.1, seed=1)
+    assert {r.id for r in training} | {r.id for r in held_out} == {str(i) for i in range(200)}
+    assert not {r.id for r in training} & {r.id for r in held_out}
+
+
+def test_held_out_posts_never_outnumber_the_rest() -> None:
+    training, held_out = split(rows(6), fraction=0.1, seed=1)
+    assert len(held_out) == 3
+    assert len(training) == 3
+
+
+def test_several_accounts_weigh_the_same() -> None:
+    balanced = balance([*rows(10, "robin"), *rows(3, "wren")])
+    assert sum(r.handle == "robin" for r in balanced) == 10
+    assert sum(r.handle == "wren" for r in balanced) == 10
+    assert {r.id for r in balanced if r.handle == "wren"} == {"0", "1", "2"}
+
+
+def test_every_example_is_in_an_epoch_once_and_no_batch_exceeds_its_budget(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = encode(rows(100), tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    batches = plan_epoch(examples, batch_tokens=300, rng=random.Random(1))
+    assert sorted(i for batch in batches for i in batch) == list(range(100))
+    assert all(max(len(examples[i].ids) for i in batch) * len(batch) <= 300 for batch in batches)
+
+
+def test_padding_is_under_a_tenth_of_an_epoch(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = encode(rows(400), tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    batches = plan_epoch(examples, batch_tokens=400, rng=random.Random(1))
+    padded = sum(max(len(examples[i].ids) for i in batch) * len(batch) for batch in batches)
+    assert padded < 1.1 * sum(len(e.ids) for e in examples)
+
+
+def test_the_loss_is_on_the_answer_only(tokenizer: PreTrainedTokenizerBase) -> None:
+    row = DatasetRow(id="1", handle="robin", text="the pigeon listened", answers="the kettle sang")
+    batch = collate(encode([row], tokenizer, DEFAULT_FORMAT, max_tokens=64), pad_id=1)
+    labelled = batch.labels[0][batch.labels[0] != IGNORED]
+    assert tokenizer.decode(labelled) == "the pigeon listened<|endoftext|>"
+    assert batch.label_tokens == len(labelled)
+    assert tokenizer.decode(batch.ids[0]).startswith("<|endoftext|>> the kettle sang\nthe pigeon")
+
+
+def test_a_label_is_what_follows_its_id(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = encode(rows(3), tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    batch = collate(examples, pad_id=1)
+    for i, example in enumerate(examples):
+        ids = (*batch.ids[i][: len(example.ids) - 1].tolist(), batch.labels[i][len(example.ids) - 2].item())
+        assert ids == example.ids
+        assert (batch.labels[i][len(example.ids) - 1 :] == IGNORED).all()
+
+
+def test_a_post_over_the_limit_is_cut_and_does_not_learn_to_end_there(tokenizer: PreTrainedTokenizerBase) -> None:
+    row = DatasetRow(id="1", handle="robin", text="the kettle sang again, " * 40)
+    (example,) = encode([row], tokenizer, DEFAULT_FORMAT, max_tokens=32)
+    assert len(example.ids) == 33
+    assert example.ids[-1] != tokenizer.eos_token_id
+    assert example.target_bytes == len(tokenizer.decode(example.ids[1:]).encode())
