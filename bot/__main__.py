@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
             from bot.check import run_check
 
-            return asyncio.run(run_check(arguments.config, Console()))
+            return asyncio.run(run_check(arguments.config, Console(emoji=False)))
         return asyncio.run(_main(arguments.command, read_config(arguments.config)))
     except SetupError as exc:
         print(f"mockingbird: {exc}", file=sys.stderr)
@@ -71,10 +71,10 @@ async def _main(command: str, config: Config) -> int:
         if command == "demo":
             from bot.demo import run_demo
 
-            return await run_demo(service, Console(), data.history_file)
+            return await run_demo(service, Console(emoji=False), data.history_file)
         from bot.console import ConsoleFront
 
-        await ConsoleFront(service, Console(), data.history_file).run()
+        await ConsoleFront(service, Console(emoji=False), data.history_file).run()
         return 0
 
 

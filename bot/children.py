@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from models.errors import ChildCrashed, ChildMisspoke, ChildSilent, MessageError
+from models.errors import ChildCrashed, ChildError, ChildMisspoke, ChildSilent, MessageError
 from models.messages import MAX_LINE_BYTES, Cancelled, Done, Failed, Hello, Message, decode, encode
 
 log = logging.getLogger(__name__)
@@ -52,16 +52,19 @@ class Child:
     @classmethod
     async def spawn(cls, role: str, arguments: Sequence[str], *, grace_s: float) -> Child:
         """Start `python -m …` and hear its hello; ChildCrashed, ChildSilent or ChildMisspoke if it does not come."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=child_environment(),
-            start_new_session=True,
-            limit=MAX_LINE_BYTES,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=child_environment(),
+                start_new_session=True,
+                limit=MAX_LINE_BYTES,
+            )
+        except OSError as exc:  # no memory, no process, no descriptor left
+            raise ChildError(role, f"could not be started ({exc.strerror})") from exc
         child = cls(role, process, grace_s=grace_s)
         try:
             hello = await child._next(HELLO_TIMEOUT_S)
@@ -108,8 +111,9 @@ class Child:
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
-            await self._stderr_task
+            with suppress(TimeoutError):  # what has left the group may hold a pipe open for ever
+                await asyncio.wait_for(self._process.wait(), self._grace_s)
+            self._stderr_task.cancel()
 
     async def _next(self, timeout_s: float | None) -> Message:
         assert self._process.stdout
@@ -120,7 +124,11 @@ class Child:
         except ValueError as exc:  # asyncio's word for a line over the limit
             raise ChildMisspoke(self.role, f"it sent a line over {MAX_LINE_BYTES} bytes") from exc
         if not line:
-            exit_code = await asyncio.wait_for(self._process.wait(), self._grace_s)
+            with suppress(TimeoutError):  # Python 3.11's wait() lasts as long as a grandchild holds a pipe
+                await asyncio.wait_for(self._process.wait(), self._grace_s)
+            exit_code = self._process.returncode
+            if exit_code is None:
+                raise ChildMisspoke(self.role, "it closed its stdout and did not end", stderr=self.stderr)
             with suppress(TimeoutError):  # a grandchild may hold the pipe open
                 await asyncio.wait_for(asyncio.shield(self._stderr_task), 1)
             raise ChildCrashed(self.role, exit_code=exit_code, stderr=self.stderr)

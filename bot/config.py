@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from models.engine.settings import EngineSettings
-from models.errors import ConfigError
+from models.errors import ConfigError, SetupError
 from models.records import TrainingSettings
 
 DEFAULT_CONFIG = Path("config.toml")
@@ -43,7 +43,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def data_dir(self) -> Path:
-        return Path(self.bot.data_dir).expanduser().absolute()
+        try:
+            return Path(self.bot.data_dir).expanduser().absolute()
+        except RuntimeError as exc:  # ~ of a user that is not there
+            raise SetupError(f"[bot] data_dir = {self.bot.data_dir!r}: {_lower_first(str(exc))}") from exc
 
 
 def read_config(path: Path | None = None) -> Config:
@@ -56,7 +59,7 @@ def read_config(path: Path | None = None) -> Config:
             return Config()
         path = DEFAULT_CONFIG
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as exc:
         raise ConfigError(path, ["there is no such file"]) from exc
     except (OSError, UnicodeDecodeError) as exc:

@@ -59,10 +59,11 @@ class ConsoleFront:
     async def run(self) -> None:
         """Serve until the person leaves. Ctrl-C cancels what runs, and not the program."""
         self._console.print("[bold]Mockingbird[/]. /help shows what you can type; Ctrl-D leaves.")
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         async for line in self._lines():
             if line.split()[:1] == ["/quit"]:
                 return
+            # Anew each time: the prompt takes the signal for itself and leaves nothing in its place.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
             self._task = asyncio.create_task(self.do(line))
             try:
                 await self._task
@@ -232,7 +233,7 @@ class ConsoleFront:
             self._names = [model.name for model in self._service.models(CONSOLE)]
             try:
                 with patch_stdout(raw=True):
-                    line = await session.prompt_async("> ")
+                    line = await session.prompt_async("mockingbird> ")
             except KeyboardInterrupt:
                 continue
             except EOFError:

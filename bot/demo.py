@@ -15,8 +15,12 @@ from bot.service import Service
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "nightbus_nell.zip"
 NAME = "nightbus_nell"
-PROMPTS = ("", "my dream is", "the moon", "gerald")
-QUESTION = "what is the best soup?"
+LINES = (
+    f"/say model={NAME} count=3",
+    f"/say model={NAME} my dream is",
+    f"/say model={NAME} the last bus",
+    "what is the best soup?",
+)
 
 
 async def run_demo(service: Service, console: Console, history_file: Path) -> int:
@@ -33,13 +37,12 @@ async def run_demo(service: Service, console: Console, history_file: Path) -> in
     if view.job.state != JobState.DONE:
         return 1
     console.print(f"\nPosts that @{NAME} never wrote:\n")
-    for prompt in PROMPTS:
-        await front.say(prompt=prompt, model=NAME, seed=None)
-    console.print(f"\nAsked “{QUESTION}”, it answers:\n")
-    await front.say(answers=QUESTION, model=NAME)
+    for line in LINES:
+        console.print(f"> {line}", style="bold", highlight=False)
+        await front.do(line)
     console.print(f"\nAll that took {duration(time.monotonic() - started)}. What to type next:\n")
     console.print(
-        "  .venv/bin/python -m bot console     then: /say model=nightbus_nell the last bus\n"
+        "  .venv/bin/python -m bot console     then: /say model=nightbus_nell the moon\n"
         "                                            /train PATH/TO/your-x-archive.zip\n"
         "  .venv/bin/python -m bot check       is everything ready for Discord?\n"
         "  .venv/bin/python -m bot run         the Discord bot (README.md: set-up, step by step)",

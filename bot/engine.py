@@ -92,6 +92,8 @@ class Engine:
         deadline = asyncio.get_running_loop().time() + self._settings.timeout_s
         try:
             await self.wait_ready()
+            while not inbox.empty():
+                inbox.get_nowait()  # an earlier engine's death: it had not been asked
             assert self._child
             await self._child.send(request)
             while not answered:

@@ -7,14 +7,14 @@ import json
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import aiosqlite
 
 from bot.records import HOUSE, Caller, Job, JobState, ModelVersion
-from models.errors import AlreadyTraining, NameTaken, NewerData
+from models.errors import AlreadyTraining, NameTaken, NewerData, SetupError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _ACTIVE = "('queued', 'collecting', 'fitting', 'saving')"
@@ -27,8 +27,9 @@ class StateConflict(Exception):
 class Registry:
     """All queries of the house. Open it with `async with Registry.open(path)`."""
 
-    def __init__(self, database: aiosqlite.Connection) -> None:
+    def __init__(self, database: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
         self._database = database
+        self._reader = reader  # sees only what is committed
         self._writing = asyncio.Lock()  # one connection: transactions of two tasks must not mingle
 
     @classmethod
@@ -37,10 +38,18 @@ class Registry:
         """The registry in a file, migrated to this version's schema; NewerData if it is from a newer one."""
         async with aiosqlite.connect(path, isolation_level=None) as database:
             database.row_factory = sqlite3.Row
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
-                await database.execute(f"PRAGMA {pragma}")
-            await _migrate(database, path)
-            yield cls(database)
+            try:
+                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
+                    await database.execute(f"PRAGMA {pragma}")
+                await _migrate(database, path)
+            except sqlite3.DatabaseError as exc:
+                if isinstance(exc, sqlite3.OperationalError):
+                    raise
+                raise SetupError(f"{path} is damaged ({exc}). Restore it from a backup, or move it away.") from exc
+            async with aiosqlite.connect(path, isolation_level=None) as reader:
+                reader.row_factory = sqlite3.Row
+                await reader.execute("PRAGMA query_only = ON")
+                yield cls(database, reader)
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -76,7 +85,7 @@ class Registry:
         where = [f"state IN {_ACTIVE}"] if active else []
         where += ["server_id = :server"] if server_id is not None else []
         query = f"SELECT * FROM jobs {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY id DESC LIMIT :limit"
-        async with self._database.execute(query, {"server": server_id, "limit": limit}) as cursor:
+        async with self._reader.execute(query, {"server": server_id, "limit": limit}) as cursor:
             return [_job(row) async for row in cursor]
 
     async def unfinished(self) -> list[Job]:
@@ -214,17 +223,17 @@ class Registry:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
         async with self._writing:
-            await self._database.execute("BEGIN IMMEDIATE")
             try:
+                await self._database.execute("BEGIN IMMEDIATE")
                 yield
-            except BaseException:
-                await self._database.execute("ROLLBACK")
+            except BaseException:  # cancelled in `execute`: SQLite does it all the same
+                with suppress(sqlite3.OperationalError):  # BEGIN itself failed
+                    await self._database.execute("ROLLBACK")
                 raise
             await self._database.execute("COMMIT")
 
     async def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        async with self._database.execute(query, values) as cursor:
-            return list(await cursor.fetchall())
+        return list(await self._reader.execute_fetchall(query, values))
 
     async def _change(self, job_id: int, assignments: str, *values: object) -> Job:
         async with self._transaction():
@@ -235,6 +244,7 @@ class Registry:
         """A folder name that no model has: the name where it can be one, numbered where it is taken."""
         assert job.model is not None
         slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in job.model.lower()).strip(".") or "model"
+        slug = slug.encode()[:100].decode(errors="ignore")  # a file system takes 255 bytes, the number included
         taken = {row["folder"] for row in await self._rows("SELECT folder FROM models")}
         return next(name for n in range(1, len(taken) + 2) if (name := slug if n == 1 else f"{slug}~{n}") not in taken)
 
@@ -249,7 +259,7 @@ async def _migrate(database: aiosqlite.Connection, path: Path) -> None:
         raise NewerData(path, found=current, known=len(scripts))
     for number, script in enumerate(scripts[current:], start=current + 1):
         if number > 1:
-            await database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            await database.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")  # an open cursor would bar the COMMIT
             await asyncio.to_thread(shutil.copy2, path, path.with_name(f"{path.name}.before-{number}"))
         text = await asyncio.to_thread(script.read_text)
         await database.executescript(f"BEGIN;\n{text}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.text import Text
 
 from bot.progress import figures, fraction, headline
 from bot.records import JobView
@@ -69,12 +69,12 @@ class _News:
         self._notices = 0
         self._sample: str | None = None
 
-    def of(self, view: JobView) -> list[str]:
-        lines = [f"[yellow]note:[/] {escape(text)}" for text in view.notices[self._notices :]]
+    def of(self, view: JobView) -> list[Text]:
+        lines = [Text.assemble(("note:", "yellow"), " ", one_line(text)) for text in view.notices[self._notices :]]
         self._notices = max(self._notices, len(view.notices))
         if view.sample and view.sample != self._sample:
             self._sample = view.sample
-            lines.append(f"[dim]so far:[/] [italic]{escape(one_line(view.sample))}[/]")
+            lines.append(Text.assemble(("so far:", "dim"), " ", (one_line(view.sample), "italic")))
         return lines
 
 

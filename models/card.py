@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 
 from models.records import Manifest
 
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
 _CARD = """---
 tags:
 - mockingbird
 - text-generation
 library_name: {library}
-base_model: {base}
+base_model: {base_quoted}
 pipeline_tag: text-generation
 widget:
 - text: "My dream is"
@@ -59,10 +61,11 @@ def render_card(manifest: Manifest) -> str:
     return _CARD.format(
         library="transformers" if manifest.method == "full" else "peft",
         base=manifest.base,
+        base_quoted=json.dumps(manifest.base, ensure_ascii=False),
         title=" & ".join(_plain(account.name) for account in accounts),
         kind="AI BOT" if len(accounts) == 1 else "AI CYBORG",
-        who=" & ".join(f"@{account.handle}" for account in accounts),
-        header=row([f"@{account.handle}" for account in accounts]),
+        who=" & ".join(f"@{_plain(account.handle)}" for account in accounts),
+        header=row([f"@{_plain(account.handle)}" for account in accounts]),
         rule="---|" * len(accounts),
         downloaded=row([account.downloaded for account in accounts]),
         retweets=row([account.retweets for account in accounts]),
@@ -92,4 +95,4 @@ def render_card(manifest: Manifest) -> str:
 
 def _plain(name: str) -> str:
     """A display name as literal Markdown text on one line."""
-    return json.dumps(" ".join(name.split()), ensure_ascii=False)[1:-1].replace("|", "\\|").replace("<", "&lt;")
+    return _MARKDOWN.sub(r"\\\1", " ".join(name.split())).replace("\\<", "&lt;")

@@ -137,7 +137,7 @@ def _sync_and_rename(part: Path, path: Path) -> None:
 def seal(folder: Path, manifest: Manifest) -> Manifest:
     """Hash every file of a model folder into the manifest and write it, last; returns it as written."""
     files = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST and p.suffix != ".part"):
         files[path.relative_to(folder).as_posix()] = _sha256(path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -161,7 +161,7 @@ def verify(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     for name, digest in manifest.files.items():
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
             raise BadModelFolder(folder, f"its manifest names a file outside: {name}")
         if not path.is_file():
             raise BadModelFolder(folder, f"{name} is missing")

@@ -58,7 +58,7 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     held_out_fraction: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
     evaluations_per_epoch: Annotated[int, Meta(ge=1, le=100)] = 2
     patience: Annotated[int, Meta(ge=1, le=100)] = 2
-    seed: Annotated[int, Meta(ge=0)] = 1
+    seed: Annotated[int, Meta(ge=0, lt=1 << 32)] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0

@@ -32,7 +32,7 @@ def choose(device: str, precision: str, *, threads: int) -> Placement:
     Sets the number of threads of this process (0: one for each core that it may use). Unusable if a GPU is asked
     for and there is none.
     """
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or cpu_count())
     if device == "cuda" and not torch.cuda.is_available():
         raise Unusable('device = "cuda" is configured, but torch finds no GPU here. Set it to "auto" or "cpu".')
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -61,8 +61,13 @@ def _product_seconds(dtype: torch.dtype) -> float:
     return best
 
 
+def cpu_count() -> int:
+    """The cores that this process may use; where the system does not tell (macOS), those that there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def hardware_name() -> str:
     """What the model card calls this machine."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{len(os.sched_getaffinity(0))} CPU cores ({platform.machine()})"
+    return f"{cpu_count()} CPU cores ({platform.machine()})"

@@ -30,6 +30,7 @@ class Generation:
         self._round = 0
         self._drafts: list[Draft] = []
         self._end = voice.tokenizer.eos_token_id
+        self._max_tokens = min(request.max_tokens, voice.context_tokens // 2)  # the prompt has the other half
         self._banned = [i for i in voice.tokenizer.all_special_ids if i != self._end]
         self._prompt_ids = self._encode()
         self._begin_round()
@@ -52,7 +53,7 @@ class Generation:
         for place, (row, token) in enumerate(zip(self._rows, ids.tolist(), strict=True)):
             row.ids.append(token)
             row.ended = token == self._end
-            if not row.ended and len(row.ids) < self.request.max_tokens:
+            if not row.ended and len(row.ids) < self._max_tokens:
                 alive.append(place)
             if self.request.stream and self._round == 1 and row.index < self.request.count and not row.ended:
                 deltas += self._delta(row)
@@ -63,8 +64,9 @@ class Generation:
         """The answer, once there is one."""
         if self._rows:
             return None
-        texts, left_out = screen(self._drafts, prompt=self._prompt, count=self.request.count)
-        if len(texts) < self.request.count and self._round < MAX_ROUNDS and self.request.temperature > 0:
+        is_last = self._round == MAX_ROUNDS or self.request.temperature == 0
+        texts, left_out = screen(self._drafts, prompt=self._prompt, count=self.request.count, accept_cut_off=is_last)
+        if len(texts) < self.request.count and not is_last:
             self._begin_round()
             return None
         return Completed(
@@ -97,7 +99,7 @@ class Generation:
         """The prompt as ids (1, P), led by end-of-text; a long context loses its beginning."""
         opening = self._voice.text_format.opening(self._prompt, self.request.answers)
         ids = self._voice.tokenizer.encode(opening, add_special_tokens=False)
-        room = max(1, self._voice.context_tokens - self.request.max_tokens - 1)
+        room = self._voice.context_tokens - self._max_tokens - 1
         return torch.tensor([[self._end, *ids[-room:]]], device=self._device)
 
     def _decode(self, row: _Row) -> str:

@@ -22,7 +22,7 @@ def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a base or of a full model; Unusable if there is none to be had."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(location)
-    except (OSError, ValueError) as exc:
+    except Exception as exc:  # transformers raises whatever the file made it stumble over
         raise _unusable(location, exc) from exc
     if tokenizer.eos_token_id is None:
         raise Unusable(f"The base {location} has no end-of-text token, so a post would never end. Choose another base.")
@@ -35,7 +35,7 @@ def load_weights(location: str, placement: Placement, *, dtype: torch.dtype | No
     """A causal language model in evaluation mode, safetensors only; Unusable if it can't be loaded."""
     try:
         model = AutoModelForCausalLM.from_pretrained(location, dtype=dtype or placement.dtype, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as exc:
+    except Exception as exc:  # transformers and safetensors raise whatever the file made them stumble over
         raise _unusable(location, exc) from exc
     return model.to(placement.device).eval()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+MIN_TEMPERATURE = 1e-6  # below it the division overflows; nothing but the likeliest token is left long before
+
 
 def sample_next(
     logits: Tensor, *, temperature: float, top_p: float, banned: list[int], generator: torch.Generator
@@ -17,7 +19,7 @@ def sample_next(
     logits = logits.float().cpu()
     if banned:
         logits[:, banned] = float("-inf")
-    if temperature == 0:
+    if temperature < MIN_TEMPERATURE:
         return logits.argmax(dim=-1)
     ordered, index = torch.softmax(logits / temperature, dim=-1).sort(dim=-1, descending=True)
     before = ordered.cumsum(dim=-1) - ordered  # probability of all likelier tokens

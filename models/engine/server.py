@@ -49,6 +49,7 @@ class Server:
             try:
                 voice = self._voices.get(request.model)
                 self._active.append(Generation(request, voice, self._device))
+                self._voices.trim(in_use={generation.request.model for generation in self._active})
             except Exception as exc:
                 self._refuse(request.id, exc)
 
@@ -66,9 +67,11 @@ class Server:
             self._active.remove(generation)
 
     def _cancel(self, request_id: int) -> None:
+        known = len(self._waiting) + len(self._active)
         self._waiting = deque(r for r in self._waiting if r.id != request_id)
         self._active = [g for g in self._active if g.request.id != request_id]
-        self._channel.send(Stopped(id=request_id))
+        if len(self._waiting) + len(self._active) < known:  # else it has been answered already
+            self._channel.send(Stopped(id=request_id))
 
     def _refuse(self, request_id: int, exc: Exception) -> None:
         """One request's trouble is its own: the others go on."""

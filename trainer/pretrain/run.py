@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
 import random
 import time
 import tomllib
@@ -15,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from models.engine.device import hardware_name
 from trainer.pretrain.corpus import Corpus, Document, documents, read_lines
+from trainer.pretrain.export import BaseRecord, export
 from trainer.pretrain.tokens import pack, sample_texts, save_array, train_tokenizer
 
 CONFIG = Path(__file__).with_name("config.toml")
@@ -166,7 +164,17 @@ def pretrain(config: PretrainConfig, corpus_dir: Path, work: Path, log: Callable
             log(f"step {step} held-out bits per byte " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
             save()
             saved_at = logged_at = time.monotonic()
-    return _export(config, model, data, work / "base", step, seconds)
+    record = BaseRecord(
+        parameters=sum(p.numel() for p in model.parameters()),
+        tokens=step * settings.rows * settings.row_tokens,
+        steps=step,
+        seconds=round(seconds),
+        held_out_bits_per_byte=held_out_bits_per_byte(model, data, settings.row_tokens),
+        hardware=hardware_name(),
+        torch=torch.__version__,
+        corpora=config.corpora,
+    )
+    return export(model, data.tokenizer, record, work / "base")
 
 
 def held_out_bits_per_byte(model: LlamaForCausalLM, data: Data, row_tokens: int) -> dict[str, float]:
@@ -234,31 +242,3 @@ def _optimizers(model: LlamaForCausalLM, settings: TrainSettings) -> list[torch.
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return [muon, adamw]
-
-
-def _export(
-    config: PretrainConfig, model: LlamaForCausalLM, data: Data, folder: Path, step: int, seconds: float
-) -> Path:
-    """Write the finished base: bf16 safetensors, tokenizer, and `pretrain.json` with what was measured."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figures = held_out_bits_per_byte(model, data, config.train.row_tokens)
-    model.to(torch.bfloat16).save_pretrained(folder)
-    data.tokenizer.save_pretrained(folder)
-    record = {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "tokens": step * config.train.rows * config.train.row_tokens,
-        "steps": step,
-        "seconds": round(seconds),
-        "held_out_bits_per_byte": {name: round(value, 4) for name, value in figures.items()},
-        "hardware": f"{os.cpu_count()} CPU cores ({platform.machine()})"
-        if not torch.cuda.is_available()
-        else torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "corpora": [
-            {"name": c.name, "what": c.what, "licence": c.licence, "sha256": c.sha256, "size_bytes": c.size_bytes}
-            for c in config.corpora
-        ],
-    }
-    (folder / "pretrain.json").write_text(json.dumps(record, indent=2) + "\n")
-    return folder

@@ -1,0 +1,3 @@
+"""Ends before it has said anything."""
+
+raise RuntimeError("broken from the start")
