@@ -35,7 +35,7 @@ line, the answer).
 
 ## How
 
-{tokens:,} tokens in {steps:,} steps and {duration} on {hardware} (torch {torch}), Muon for the matrices and AdamW for
+{tokens:,} tokens in {steps:,} steps and {duration} on {hardware}, torch {torch}, Muon for the matrices and AdamW for
 the rest, warm-up, stable and linear decay. `trainer/pretrain/config.toml` has every number, and
 `python -m trainer pretrain` does it again.
 

@@ -169,9 +169,11 @@ def pretrain(config: PretrainConfig, corpus_dir: Path, work: Path, log: Callable
         tokens=step * settings.rows * settings.row_tokens,
         steps=step,
         seconds=round(seconds),
-        held_out_bits_per_byte=held_out_bits_per_byte(model, data, settings.row_tokens),
+        held_out_bits_per_byte={
+            name: round(value, 4) for name, value in held_out_bits_per_byte(model, data, settings.row_tokens).items()
+        },
         hardware=hardware_name(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         corpora=config.corpora,
     )
     return export(model, data.tokenizer, record, work / "base")
