@@ -50,9 +50,9 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     base: str = "builtin"  # "builtin", a folder, or a name on the Hub
     method: Literal["auto", "full", "lora"] = "auto"
-    epochs: Annotated[int, Meta(ge=1, le=100)] = 4
+    epochs: Annotated[int, Meta(ge=1, le=100)] = 3
     learning_rate: Annotated[float, Meta(gt=0, le=1)] | Literal["auto"] = "auto"
-    batch_tokens: Annotated[int, Meta(ge=64, le=1_000_000)] = 2048
+    batch_tokens: Annotated[int, Meta(ge=64, le=1_000_000)] = 1024
     max_post_tokens: Annotated[int, Meta(ge=16, le=4096)] = 256
     lora_rank: Annotated[int, Meta(ge=1, le=1024)] = 32
     held_out_fraction: Annotated[float, Meta(gt=0, le=0.5)] = 0.05

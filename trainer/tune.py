@@ -261,7 +261,7 @@ def resolve(settings: TrainingSettings, base: PreTrainedModel) -> tuple[Method, 
     method: Method = settings.method if settings.method != "auto" else ("full" if is_small else "lora")
     rate = settings.learning_rate
     if rate == "auto":
-        rate = {("full", True): 5e-4, ("full", False): 1e-4, ("lora", True): 2e-3, ("lora", False): 5e-4}[
+        rate = {("full", True): 1.5e-3, ("full", False): 1e-4, ("lora", True): 4e-3, ("lora", False): 5e-4}[
             method, is_small
         ]
     longest = getattr(base.config, "max_position_embeddings", settings.max_post_tokens)

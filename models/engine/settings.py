@@ -14,7 +14,7 @@ class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     cache_mb: Annotated[int, Meta(ge=1)] = 1024
-    temperature: Annotated[float, Meta(ge=0, le=5)] = 0.9
+    temperature: Annotated[float, Meta(ge=0, le=5)] = 0.8
     top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
     max_tokens: Annotated[int, Meta(ge=1, le=2048)] = 96
     max_prompt_chars: Annotated[int, Meta(ge=1, le=100_000)] = 500

@@ -98,7 +98,7 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
         ("[bot] min_free_disk_mb", "'much'", "`int`", "default: 500"),
         ("[bot] log_level", "'LOUD'", "default: 'INFO'"),
         ("[bot] colour", "no such key", "data_dir"),
-        ("[training] epochs", "1.5", "`int`", "default: 4"),
+        ("[training] epochs", "1.5", "`int`", "default: 3"),
         ("[training] learning_rate", "True", "default: 'auto'"),
         ("[training] precision", "'fp8'", "default: 'auto'"),
         ("[engine] temperature", "nan", ">= 0", "default: 0.9"),

@@ -136,6 +136,6 @@ def test_run_without_a_token_says_where_to_get_one(write_config: Callable[..., P
 def test_the_demo_trains_on_the_sample_and_prints_posts_by_itself(write_config: Callable[..., Path]) -> None:
     result = piped(write_config(), command="demo")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("AI imitation of @nightbus_nell") == 5
+    assert result.stdout.count("AI imitation of @nightbus_nell") == 4
     assert "What to type next" in result.stdout
     assert "\r" not in result.stdout
