@@ -35,6 +35,7 @@ def child_environment() -> dict[str, str]:
         "PYTHONPATH": str(_PROJECT),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
+        "GOMP_SPINCOUNT": "300",  # threads that spin long while they wait starve the other child: docs/log.md
         "TOKENIZERS_PARALLELISM": "false",
     }
 

@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -24,7 +25,7 @@ from bot.progress import duration
 from bot.records import CONSOLE, JobState, JobView, ModelVersion
 from bot.service import MAX_COUNT, Answer, Service
 from bot.terminal import one_line, show_progress
-from models.errors import UserError
+from models.errors import JobIsOver, UserError
 from models.messages import Delta
 
 HELP = {
@@ -106,13 +107,13 @@ class ConsoleFront:
 
     async def follow(self, job_id: int) -> JobView:
         """Show a job up to its end; Ctrl-C cancels the job."""
+        shown = asyncio.create_task(show_progress(self._console, self._service.watch(job_id)))
         try:
-            view = await show_progress(self._console, self._service.watch(job_id))
+            view = await asyncio.shield(shown)
         except asyncio.CancelledError:
-            job = await self._service.job(CONSOLE, job_id)
-            if not job.state.is_over:
+            with suppress(JobIsOver):
                 await self._service.cancel(CONSOLE, job_id)
-            view = await show_progress(self._console, self._service.watch(job_id))
+            view = await shown
         job = view.job
         match job.state:
             case JobState.DONE:
@@ -204,7 +205,7 @@ class ConsoleFront:
     async def _status(self, words: list[str]) -> None:
         status = await self._service.status()
         self._console.print(
-            f"engine: {status.engine} · {status.models} models · {status.waiting_jobs} jobs to do · "
+            f"engine: {status.engine} · {status.models} model(s) · {status.waiting_jobs} jobs to do · "
             f"{status.free_mb:,} MB of disk free",
             highlight=False,
         )

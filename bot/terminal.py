@@ -14,6 +14,8 @@ from bot.progress import figures, fraction, headline
 from bot.records import JobView
 
 PLAIN_LINE_EVERY_S = 5.0
+BAR_CHARS = 24
+BAR_COLUMNS_CHARS = BAR_CHARS + 30  # the bar with spinner, phase and percentage, and the spaces between
 
 
 async def show_progress(console: Console, views: AsyncGenerator[JobView]) -> JobView:
@@ -26,7 +28,7 @@ async def _bars(console: Console, views: AsyncGenerator[JobView]) -> JobView:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:<17}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=BAR_CHARS),
         TaskProgressColumn(),
         TextColumn("{task.fields[figures]}", style="dim"),
     )
@@ -42,9 +44,20 @@ async def _bars(console: Console, views: AsyncGenerator[JobView]) -> JobView:
                 description=headline(view),
                 total=None if done is None else 1.0,
                 completed=done or 0.0,
-                figures=" · ".join(figures(view)),
+                figures=_fitting(figures(view), console.width - BAR_COLUMNS_CHARS),
             )
     return view
+
+
+def _fitting(parts: list[str], room: int) -> str:
+    """As many of the parts as a line has room for."""
+    text = ""
+    for part in parts:
+        longer = f"{text} · {part}" if text else part
+        if len(longer) > room:
+            break
+        text = longer
+    return text
 
 
 async def _lines(console: Console, views: AsyncGenerator[JobView]) -> JobView:
