@@ -121,7 +121,8 @@ class ConsoleFront:
                 self._console.print(
                     f"[green]{escape(model.name)}[/], version {model.version}, has learned from {model.posts:,} posts: "
                     f"{model.bits_per_byte:.3f} bits per byte on posts that it had not seen. "
-                    f"Try: [bold]/say model={escape(model.name)}[/]"
+                    f"Try: [bold]/say model={escape(model.name)}[/]",
+                    soft_wrap=True,
                 )
             case JobState.CANCELLED:
                 self._console.print(f"Job #{job.id} is cancelled.")

@@ -30,7 +30,8 @@ async def run_demo(service: Service, console: Console, history_file: Path) -> in
     console.print(Rule("Mockingbird"))
     console.print(
         f"@{NAME} drives a night bus in a town that does not exist. Here is her X archive, {SAMPLE.name}. "
-        "A language model is now learning to write like her, on this machine and from nothing but this file.\n"
+        "A language model is now learning to write like her, on this machine and from nothing but this file.\n",
+        soft_wrap=True,
     )
     job = await service.train(CONSOLE, handles=[NAME], files=[SAMPLE])
     view = await front.follow(job.id)
