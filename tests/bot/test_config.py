@@ -102,7 +102,7 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
         ("[training] learning_rate", "True", "default: 'auto'"),
         ("[training] precision", "'fp8'", "default: 'auto'"),
         ("[engine] temperature", "nan", ">= 0", "default: 0.8"),
-        ("[engine] top_p", "0", "> 0", "default: 0.85"),
+        ("[engine] top_p", "0", "> 0", "default: 0.95"),
         ("[server]", "no such table", "bot, discord, training, engine"),
     ]
     assert len(found) == len(expected)

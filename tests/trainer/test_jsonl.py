@@ -10,7 +10,8 @@ import pytest
 
 from models.errors import Unreadable
 from models.records import Post
-from trainer.sources.jsonl import MAX_LINE_BYTES, Jsonl, parse_time
+from trainer.sources.fields import parse_time
+from trainer.sources.jsonl import MAX_LINE_BYTES, Jsonl
 
 
 def write(folder: Path, *records: object, name: str = "posts.jsonl") -> Path:

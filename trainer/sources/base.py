@@ -8,6 +8,8 @@ from typing import Protocol
 
 from models.records import Post, Profile
 
+PAUSE_EVERY = 500  # records between two yields to the event loop, so that a cancel is heard
+
 
 class Source(Protocol):
     """One account's posts, wherever they lie. All methods raise the typed errors of `models.errors`."""

@@ -32,7 +32,8 @@ from msgspec import Struct, field
 
 from models.errors import Unreadable
 from models.records import Post, Profile
-from trainer.sources.jsonl import PAUSE_EVERY, as_handle, as_text, parse_time, post_from, same_handle
+from trainer.sources.base import PAUSE_EVERY
+from trainer.sources.fields import as_handle, as_text, parse_time, post_from, same_handle
 
 MAX_MEMBERS = 1_000_000
 MAX_MEMBER_BYTES = 8 << 30  # uncompressed; 100,000 posts are about 300 MB
