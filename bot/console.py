@@ -60,6 +60,11 @@ class ConsoleFront:
     async def run(self) -> None:
         """Serve until the person leaves. Ctrl-C cancels what runs, and not the program."""
         self._console.print("[bold]Mockingbird[/]. /help shows what you can type; Ctrl-D leaves.")
+        for job in await self._service.jobs(CONSOLE):
+            if not job.state.is_over:
+                self._console.print(
+                    f"Job #{job.id} ({escape(job.title)}) goes on where it was. /jobs shows how far it is."
+                )
         async for line in self._lines():
             if line.split()[:1] == ["/quit"]:
                 return

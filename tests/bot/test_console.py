@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -71,6 +72,20 @@ def test_at_a_terminal_the_thread_holds_with_completion_and_interrupts(
         child.expect(pexpect.EOF)
         child.close()
         assert child.exitstatus == 0
+
+
+def test_a_killed_console_goes_on_with_its_job_when_it_is_started_again(
+    write_config: Callable[..., Path], posts_file: Path
+) -> None:
+    config = write_config(training=SLOW)
+    with terminal(config) as child:
+        child.send(f"/train @robin {posts_file}\r")
+        child.expect("so far")  # after the first checkpoint
+        child.kill(signal.SIGKILL)
+        child.expect(pexpect.EOF)
+    result = piped(config, "/jobs cancel 1")
+    assert "Job #1 (robin) goes on where it was" in result.stdout
+    assert "Job #1 is being cancelled" in result.stdout
 
 
 def test_behind_a_pipe_the_same_commands_print_plain_lines(write_config: Callable[..., Path], posts_file: Path) -> None:
