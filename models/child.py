@@ -9,14 +9,10 @@ import os
 import queue
 import sys
 import threading
-from typing import TypeVar
-
 from models.errors import MessageError, MockingbirdError, UserError
 from models.messages import Failed, Hello, Message, decode, encode
 
 EXIT_ORPHANED = 3
-
-M = TypeVar("M")
 
 
 class Channel:
