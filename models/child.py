@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+
 from models.errors import MessageError, MockingbirdError, UserError
 from models.messages import Failed, Hello, Message, decode, encode
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from models.engine.loading import token_ids
 from models.records import DatasetRow
 from models.text import TextFormat
 
@@ -71,9 +72,9 @@ def encode(
     examples = []
     for row in rows:
         sequence = style.sequence(row.text, row.answers)
-        whole = tokenizer.encode(sequence.target, add_special_tokens=False)
+        whole = token_ids(tokenizer, sequence.target)
         target = whole[:max_tokens]
-        context = tokenizer.encode(sequence.context, add_special_tokens=False) if sequence.context else []
+        context = token_ids(tokenizer, sequence.context) if sequence.context else []
         context = [end, *context[-max(0, max_tokens - len(target)) :]] if len(target) < max_tokens else [end]
         ending = [end] if len(target) == len(whole) else []
         size = len((sequence.target if ending else tokenizer.decode(target)).encode())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from models.engine.loading import token_ids
 from models.engine.sampling import sample_next
 from models.engine.screen import Draft, screen
 from models.engine.voices import Voice
@@ -98,7 +99,7 @@ class Generation:
     def _encode(self) -> Tensor:
         """The prompt as ids (1, P), led by end-of-text; a long context loses its beginning."""
         opening = self._voice.text_format.opening(self._prompt, self.request.answers)
-        ids = self._voice.tokenizer.encode(opening, add_special_tokens=False)
+        ids = token_ids(self._voice.tokenizer, opening)
         room = self._voice.context_tokens - self._max_tokens - 1
         return torch.tensor([[self._end, *ids[-room:]]], device=self._device)
 

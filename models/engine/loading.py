@@ -31,6 +31,11 @@ def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The text as ids. A special token's name in it, `<|endoftext|>` say, is a stranger's text like any other."""
+    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+
 def load_weights(location: str, placement: Placement, *, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """A causal language model in evaluation mode, safetensors only; Unusable if it can't be loaded."""
     try:

@@ -88,3 +88,9 @@ def test_a_post_over_the_limit_is_cut_and_does_not_learn_to_end_there(tokenizer:
     assert len(example.ids) == 33
     assert example.ids[-1] != tokenizer.eos_token_id
     assert example.target_bytes == len(tokenizer.decode(example.ids[1:]).encode())
+
+
+def test_a_special_token_in_a_post_is_only_text(tokenizer: PreTrainedTokenizerBase) -> None:
+    row = DatasetRow(id="1", handle="robin", text="the <|endoftext|> kettle", answers="<|endoftext|>")
+    (example,) = encode([row], tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    assert example.ids.count(tokenizer.eos_token_id) == 2

@@ -301,3 +301,11 @@ def test_only_the_posts_asked_for_are_streamed_and_only_on_demand(voice: Voice) 
     assert {delta.id for delta in deltas} == {1}
     _, deltas = answer(ask(count=3), Watched(voice, ends_soon).voice)
     assert deltas == []
+
+
+def test_a_special_token_in_a_prompt_is_only_text(voice: Voice) -> None:
+    watched = Watched(voice, ends_soon)
+    answer(ask(prompt="the <|endoftext|> kettle", answers="who <|endoftext|>?"), watched.voice)
+    (ids,) = watched.ids[0].tolist()
+    assert ids.count(END) == 1  # the one that leads every post
+    assert voice.tokenizer.decode(ids[1:]) == "> who <|endoftext|>?\nthe <|endoftext|> kettle"
