@@ -15,12 +15,11 @@ from rich.markup import escape
 
 from bot.config import Config, read_config
 from bot.datadir import DataDir
+from bot.discord_front.api import api_base
 from bot.engine import Engine
 from bot.jobs import MODEL_ROOM_MB
 from models.errors import ConfigError, DataDirInUse, SetupError, UserError
 from models.messages import Completed, Generate
-
-DISCORD_API = "https://discord.com/api/v10"
 
 
 async def run_check(config_path: Path | None, console: Console) -> int:
@@ -72,8 +71,8 @@ async def _token() -> tuple[str | None, str | None]:
             "to get one; then: export DISCORD_TOKEN=…",
             None,
         )
-    url = f"{os.environ.get('MOCKINGBIRD_DISCORD_API', DISCORD_API)}/users/@me"
     try:
+        url = f"{api_base()}/users/@me"
         timeout = aiohttp.ClientTimeout(total=10)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
             async with session.get(url, headers={"Authorization": f"Bot {token}"}) as response:
@@ -81,6 +80,8 @@ async def _token() -> tuple[str | None, str | None]:
                     return "Discord refuses the token. Reset it (your application > Bot > Reset Token).", None
                 response.raise_for_status()
                 return None, f"the token is that of {(await response.json())['username']}"
+    except SetupError as exc:
+        return str(exc), None
     except (aiohttp.ClientError, TimeoutError) as exc:
         return f"Discord can't be reached ({type(exc).__name__}). Is this machine online?", None
 

@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 from urllib.parse import urlsplit
 
 import discord
 import yarl
 from discord import app_commands
 
-from bot.discord_front.commands import add_commands
+from bot.discord_front.api import DISCORD, api_base
+from bot.discord_front.commands import APOLOGY, add_commands
 from bot.discord_front.progress import CancelButton, follow
 from bot.discord_front.render import literal, reply_text
 from bot.records import Caller, Job
@@ -22,7 +22,6 @@ from models.errors import SetupError, UserError
 
 log = logging.getLogger(__name__)
 
-API_VARIABLE = "MOCKINGBIRD_DISCORD_API"  # another REST base, on loopback only: a stand-in for tests
 RESTART_DELAYS_S = (1.0, 5.0, 30.0, 120.0, 600.0)  # a tight loop of logins costs the token
 
 
@@ -72,6 +71,12 @@ class Mockingbird(discord.Client):
                 answer = reply_text(await self.service.say(caller, answers=" ".join(text.split())))
         except UserError as exc:
             answer = literal(str(exc))
+        except discord.Forbidden:
+            log.warning("a mention can't be answered in channel %d: no permission to write there", message.channel.id)
+            return
+        except Exception:
+            log.exception("a mention could not be answered")
+            answer = APOLOGY
         await message.reply(answer, mention_author=True, suppress_embeds=True)
 
     async def close(self) -> None:
@@ -125,13 +130,11 @@ async def run_discord(service: Service, token: str) -> None:
 
 
 def _use_stand_in() -> None:
-    """Send discord.py to another server, if the environment names one on loopback."""
-    base = os.environ.get(API_VARIABLE)
-    if not base:
+    """Send discord.py to where the environment says."""
+    base = api_base()
+    if base == DISCORD:
         return
-    parts = urlsplit(base)
-    if parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise SetupError(f"{API_VARIABLE} is for tests: it has to be an address on loopback, not {base}.")
+    place = urlsplit(base).netloc
     discord.http.Route.BASE = base
-    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://{parts.netloc}/gw")
-    discord.asset.Asset.BASE = f"http://{parts.netloc}/cdn"
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://{place}/gw")
+    discord.asset.Asset.BASE = f"http://{place}/cdn"

@@ -18,6 +18,7 @@ from models.errors import UserError
 
 log = logging.getLogger(__name__)
 
+APOLOGY = "Something went wrong on my side. The operator finds it in the log."
 MAX_CHOICES = 25  # of an autocomplete, by Discord
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -150,7 +151,7 @@ async def respond_to_error(interaction: discord.Interaction, error: Exception) -
         text = fitting([literal(str(error))], "")
     else:
         log.error("/%s failed", interaction.command.qualified_name if interaction.command else "?", exc_info=error)
-        text = "Something went wrong on my side. The operator finds it in the log."
+        text = APOLOGY
     try:
         if interaction.response.is_done():
             await interaction.followup.send(text, ephemeral=True)

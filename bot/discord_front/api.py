@@ -1,0 +1,19 @@
+"""Where Discord's REST API is: at Discord, or for tests at a stand-in on loopback."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from models.errors import SetupError
+
+VARIABLE = "MOCKINGBIRD_DISCORD_API"
+DISCORD = "https://discord.com/api/v10"
+
+
+def api_base() -> str:
+    """The base of REST URLs. SetupError if the environment names one that is not on loopback: the token goes there."""
+    base = os.environ.get(VARIABLE, DISCORD)
+    if base != DISCORD and urlsplit(base).hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise SetupError(f"{VARIABLE} is for tests: it has to be an address on loopback, not {base}.")
+    return base
