@@ -328,17 +328,23 @@ async def test_file_that_is_no_registry_is_for_the_operator(path: Path) -> None:
             pass
 
 
+def one_more_migration(folder: Path, sql: str) -> tuple[Path, int]:
+    """A folder with the real migrations and that one after them, and its number."""
+    scripts = folder / "migrations"
+    scripts.mkdir()
+    for script in MIGRATIONS.glob("*.sql"):
+        (scripts / script.name).write_text(script.read_text())
+    number = len(list(scripts.iterdir())) + 1
+    (scripts / f"{number:04d}_next.sql").write_text(sql)
+    return scripts, number
+
+
 async def test_migration_backs_up_the_file_and_keeps_its_rows(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Registry.open(path) as registry:
         job = await add(registry)
-    scripts = tmp_path / "migrations"
-    scripts.mkdir()
-    for script in MIGRATIONS.glob("*.sql"):
-        (scripts / script.name).write_text(script.read_text())
-    number = len(list(scripts.iterdir())) + 1
-    (scripts / f"{number:04d}_next.sql").write_text("CREATE TABLE next (id INTEGER);")
+    scripts, number = one_more_migration(tmp_path, "CREATE TABLE next (id INTEGER);")
     monkeypatch.setattr("bot.registry.MIGRATIONS", scripts)
     async with Registry.open(path) as registry:
         assert await registry.jobs() == [job]
@@ -351,11 +357,7 @@ async def test_migration_backs_up_the_file_and_keeps_its_rows(
 async def test_failed_migration_changes_nothing(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Registry.open(path) as registry:
         job = await add(registry)
-    scripts = tmp_path / "migrations"
-    scripts.mkdir()
-    for script in MIGRATIONS.glob("*.sql"):
-        (scripts / script.name).write_text(script.read_text())
-    (scripts / "9999_bad.sql").write_text("CREATE TABLE half (id INTEGER);\nCREATE TABEL whole (id INTEGER);")
+    scripts, _ = one_more_migration(tmp_path, "CREATE TABLE half (id INTEGER);\nCREATE TABEL whole (id INTEGER);")
     with monkeypatch.context() as patch:
         patch.setattr("bot.registry.MIGRATIONS", scripts)
         with pytest.raises(sqlite3.OperationalError):
