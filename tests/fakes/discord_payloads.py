@@ -1,17 +1,14 @@
-"""What goes over the wire to and from the stand-in for Discord: constants, ids, errors, sessions and interactions."""
+"""What goes over the wire to and from the stand-in for Discord: constants, ids, errors and interactions."""
 
 # ruff: noqa: ASYNC109 - callers read better with a timeout argument than with a context manager each
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from tests.fakes.discord_server import FakeDiscord
@@ -19,16 +16,22 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Upload = tuple[str, bytes]
 
-# view channel, add reactions, send messages (also in threads), embed, attach, read history, use commands
-DEFAULT_PERMISSIONS = sum(1 << bit for bit in (6, 10, 11, 14, 15, 16, 31, 38))
+VIEW_CHANNEL, SEND_MESSAGES, MANAGE_MESSAGES, EMBED_LINKS, ATTACH_FILES = 1 << 10, 1 << 11, 1 << 13, 1 << 14, 1 << 15
+READ_HISTORY, MANAGE_WEBHOOKS, MANAGE_THREADS = 1 << 16, 1 << 29, 1 << 34
+CREATE_THREADS, SEND_IN_THREADS, ALL_PERMISSIONS = 1 << 35, 1 << 38, (1 << 53) - 1
+# what @everyone may: also add reactions and use commands
+DEFAULT_PERMISSIONS = VIEW_CHANNEL | SEND_MESSAGES | EMBED_LINKS | ATTACH_FILES | READ_HISTORY
+DEFAULT_PERMISSIONS |= 1 << 6 | 1 << 31 | CREATE_THREADS | SEND_IN_THREADS
 MANAGE_GUILD = DEFAULT_PERMISSIONS | 1 << 5
+# what an app has where it is no member: embed, attach, mention everyone
+PRIVATE_PERMISSIONS = EMBED_LINKS | ATTACH_FILES | 1 << 17
 INTENT_GUILDS, INTENT_GUILD_MESSAGES, INTENT_DM_MESSAGES, INTENT_CONTENT = 1 << 0, 1 << 9, 1 << 12, 1 << 15
 PRIVILEGED_INTENTS = 1 << 1 | 1 << 8 | INTENT_CONTENT
-EPHEMERAL, LOADING = 1 << 6, 1 << 7
-COMMAND, COMPONENT, AUTOCOMPLETE = 2, 3, 4
+EPHEMERAL, LOADING, HAS_THREAD, COMPONENTS_V2 = 1 << 6, 1 << 7, 1 << 5, 1 << 15
+COMMAND, COMPONENT, AUTOCOMPLETE, SUBMIT = 2, 3, 4, 5
 REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 CALLBACKS = {COMMAND: {REPLY, DEFER, MODAL}, COMPONENT: {REPLY, DEFER, DEFER_UPDATE, UPDATE, MODAL}}
-CALLBACKS[AUTOCOMPLETE] = {CHOICES}
+CALLBACKS |= {AUTOCOMPLETE: {CHOICES}, SUBMIT: {REPLY, DEFER, DEFER_UPDATE, UPDATE}}
 ACK_LIMIT_S, TOKEN_LIMIT_S = 3.0, 15 * 60.0
 _counter = itertools.count()
 
@@ -60,26 +63,14 @@ def invalid(where: str, why: str) -> ApiError:
     return error
 
 
-@dataclass
-class Session:
-    """A gateway session outlives its socket: what was sent is kept, so that RESUME can replay it."""
+class At(TypedDict, total=False):
+    """Where an interaction happens, and in which languages; without a word, in the first guild's general channel."""
 
-    id: str
-    intents: int
-    ws: web.WebSocketResponse | None
-    transport: asyncio.BaseTransport | None
-    log: list[str] = field(default_factory=list)
-    sent: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def flush(self) -> None:
-        async with self.lock:
-            while self.ws is not None and self.sent < len(self.log):
-                self.sent += 1
-                try:
-                    await self.ws.send_str(self.log[self.sent - 1])
-                except ConnectionError:
-                    self.ws = None
+    where: Literal["guild", "dm", "user_install"]
+    channel_id: int
+    guild_id: int
+    locale: str
+    guild_locale: str
 
 
 @dataclass
@@ -90,11 +81,22 @@ class Interaction:
     user: Json
     created: float
     server: FakeDiscord
+    channel_id: int
+    owners: Json
     message: Json | None
     edited_before: str | None
     response: Json | None = None
     followups: list[Json] = field(default_factory=list)
     acked_after_s: float | None = None
+    # what `submit` does again for a modal: who may what where, and the message whose component was used
+    permissions: int = DEFAULT_PERMISSIONS
+    at: At = field(default_factory=At)
+    source: Json | None = None
+
+    @property
+    def modal(self) -> Json | None:
+        """The modal that the bot opened: its custom_id, title and components."""
+        return self.response["data"] if self.response and self.response["type"] == MODAL else None
 
     @property
     def answer(self) -> Json | None:
