@@ -7,6 +7,7 @@ import re
 
 from models.records import Manifest
 
+PICTURE = "training.png"  # beside the card
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
 _CARD = """---
 tags:
@@ -35,6 +36,8 @@ A language model was fine-tuned on posts of {who}.
 | Posts kept | {kept} |
 
 ## Training
+
+![Held-out bits per byte and training loss by step]({picture})
 
 - Base: `{base}`, fine-tuned with method `{method}`, learning rate {learning_rate:g}, seed {seed}
 - {posts:,} posts for training, {held_out_posts:,} held out; {tokens:,} tokens an epoch
@@ -87,6 +90,7 @@ def render_card(manifest: Manifest) -> str:
         tokens_per_s=metrics.tokens_per_s,
         peak_memory_mb=metrics.peak_memory_mb,
         libraries=", ".join(f"{name} {version}" for name, version in metrics.libraries.items()),
+        picture=PICTURE,
         text_format=manifest.text_format,
         job_id=manifest.job_id,
         created_at=manifest.created_at.strftime("%Y-%m-%d %H:%M UTC"),

@@ -1,4 +1,4 @@
-"""The finished run folder's `model/`: weights, tokenizer, card, metrics, and the manifest last."""
+"""The finished run folder's `model/`: weights, tokenizer, card, picture, metrics, and the manifest last."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from importlib.metadata import version
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from models.card import render_card
+from models.card import PICTURE, render_card
 from models.engine.device import Placement, hardware_name
 from models.files import RunFolder, seal, write_atomically, write_json
 from models.records import Manifest, Metrics, RunSpec, Stats
 from models.text import TextFormat
+from trainer.picture import draw_training
 from trainer.tune import Tuned
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft")
@@ -73,6 +74,12 @@ def package(
         training=tuned.settings,
         metrics=metrics,
     )
+    picture = draw_training(
+        metrics,
+        " & ".join(account.name for account in stats.accounts),
+        fallback=" & ".join(f"@{account.handle}" for account in stats.accounts),
+    )
+    write_atomically(folder.model / PICTURE, picture)
     write_atomically(folder.model / "README.md", render_card(manifest).encode())
     return seal(folder.model, manifest)
 

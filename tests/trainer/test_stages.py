@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from models.files import RunFolder, verify, write_json
+from models.files import RunFolder, read_json, verify, write_json
 from models.messages import Cancelled, Done, Failed, Hello, Message, Notice, Progress, Sample, decode
 from models.records import AccountSource, RunSpec, TrainingSettings
 from tests.conftest import ROOT, made_up_posts
+from trainer.tune import TuneState
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_posts_become_a_model_whose_manifest_names_every_file(run: RunFolder) ->
     manifest = verify(run.model)
     assert manifest.handles == ("robin",)
     assert manifest.job_id == 7
-    assert {"README.md", "metrics.json", "model.safetensors", "tokenizer.json"} <= set(manifest.files)
+    assert {"README.md", "metrics.json", "model.safetensors", "tokenizer.json", "training.png"} <= set(manifest.files)
     assert manifest.metrics.bits_per_byte_after < manifest.metrics.bits_per_byte_before
 
 
@@ -108,7 +109,7 @@ def test_too_few_posts_are_refused_with_what_to_do(run: RunFolder) -> None:
     assert "6,000" in last.text
 
 
-def test_a_term_signal_cancels_at_the_next_step(run: RunFolder) -> None:
+def test_a_term_signal_cancels_at_the_next_step_and_the_next_trainer_goes_on_from_it(run: RunFolder) -> None:
     say_all("collect", run)
     with child("fit", run) as process:
         for message in messages(process):
@@ -118,6 +119,12 @@ def test_a_term_signal_cancels_at_the_next_step(run: RunFolder) -> None:
         assert isinstance(list(messages(process))[-1], Cancelled)
         assert process.wait(10) == 0
     assert not run.is_fitted
+    (checkpoint,) = run.checkpoints.glob("step-*")
+    step = read_json(checkpoint / "state.json", TuneState).step
+    assert checkpoint.name == f"step-{step}" and step >= message.done > 0
+    with child("fit", run) as process:
+        notice = next(message for message in messages(process) if isinstance(message, Notice))
+    assert notice.text == f"going on from step {step}"
 
 
 def test_a_killed_fit_goes_on_from_its_checkpoint(run: RunFolder) -> None:
