@@ -54,7 +54,8 @@ async def measure_training(folder: Path, file: Path, handle: str | None) -> None
     async with open_service(config, DataDir(config.data_dir), "benchmark") as service:
         await service.engine.wait_ready()
         started = time.monotonic()
-        job = await service.train(CONSOLE, handles=[handle] if handle else [], files=[file])
+        plan = await service.plan(CONSOLE, handles=[handle] if handle else [], files=[file])
+        job = await service.start(CONSOLE, plan)
         async for view in service.watch(job.id):
             job = view.job
         if job.state != JobState.DONE:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from bot.config import Config, read_config
 from bot.datadir import DataDir
 from bot.logs import start_logging
 from bot.service import open_service
-from models.errors import SetupError, TokenMissing
+from models.errors import DataDirInUse, SetupError, TokenMissing
 
-EXIT_SETUP = 78  # EX_CONFIG of sysexits.h: a supervisor need not try again
+# Of sysexits.h, so that a supervisor knows what to do.
+EXIT_USAGE = 64  # the command line is wrong
+EXIT_AGAIN = 75  # something that may be over next time: start again
+EXIT_SETUP = 78  # the set-up has to be mended first
 
 COMMANDS = {
     "run": "serve Discord; the token comes from DISCORD_TOKEN",
@@ -25,9 +30,17 @@ COMMANDS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors have the exit code of wrong usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="mockingbird", description="A self-hosted Discord bot that imitates voices.")
+    parser = Parser(prog="mockingbird", description="A self-hosted Discord bot that imitates voices.")
     parser.add_argument("--config", type=Path, help="configuration file (default: config.toml here, if there is one)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, about in COMMANDS.items():
@@ -43,9 +56,13 @@ def main(argv: list[str] | None = None) -> int:
         return asyncio.run(_main(arguments.command, read_config(arguments.config)))
     except SetupError as exc:
         print(f"mockingbird: {exc}", file=sys.stderr)
-        return EXIT_SETUP
+        # An earlier one may be about to end; a restart that overtakes it is no fault of the set-up.
+        return EXIT_AGAIN if isinstance(exc, DataDirInUse) else EXIT_SETUP
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        logging.getLogger("bot").exception("the bot died")
+        return EXIT_AGAIN
 
 
 async def _main(command: str, config: Config) -> int:

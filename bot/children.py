@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ChildCrashed, ChildError, ChildMisspoke, ChildSilent, MessageError
@@ -25,6 +26,17 @@ _PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
     "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """What Python is told to run for each child."""
+
+    engine: tuple[str, ...] = ("-m", "models.engine")
+    trainer: tuple[str, ...] = ("-m", "trainer")
+
+
+OUR_PROGRAMS = Programs()
 
 
 def child_environment() -> dict[str, str]:

@@ -20,7 +20,8 @@ class BotSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The [bot] table."""
 
     data_dir: Annotated[str, Meta(min_length=1)] = "var"
-    max_waiting_jobs: Annotated[int, Meta(ge=1)] = 20
+    parallel_trainings: Annotated[int, Meta(ge=1, le=64)] = 1
+    price_usd: dict[str, Annotated[float, Meta(ge=0)]] = {}
     min_free_disk_mb: Annotated[int, Meta(ge=0)] = 500
     stop_grace_s: Annotated[float, Meta(ge=0)] = 10.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -31,6 +32,26 @@ class DiscordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     progress_every_s: Annotated[float, Meta(ge=1)] = 5.0
     max_attachment_mb: Annotated[int, Meta(ge=1)] = 100
+    message_content: bool = False
+
+
+class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [limits] table: what everybody shares. A server can only lower its own."""
+
+    waiting_jobs: Annotated[int, Meta(ge=1)] = 20
+    waiting_per_server: Annotated[int, Meta(ge=1)] = 5
+    waiting_per_member: Annotated[int, Meta(ge=1)] = 2
+    trainings_per_server_day: Annotated[int, Meta(ge=1)] = 20
+    trainings_per_member_day: Annotated[int, Meta(ge=1)] = 5
+    asks_per_member_minute: Annotated[int, Meta(ge=1)] = 20
+
+
+class BlockSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [blocks] table: whom the operator does not serve, and who is never learned."""
+
+    servers: tuple[int, ...] = ()
+    users: tuple[int, ...] = ()
+    handles: tuple[str, ...] = ()
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +59,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     bot: BotSettings = BotSettings()
     discord: DiscordSettings = DiscordSettings()
+    limits: LimitSettings = LimitSettings()
+    blocks: BlockSettings = BlockSettings()
     training: TrainingSettings = TrainingSettings()
     engine: EngineSettings = EngineSettings()
 
@@ -83,7 +106,7 @@ def _section(name: str, kind: Any, table: Any, problems: list[str]) -> Any:
     if not isinstance(table, dict):
         problems.append(f"{name} = {table!r}: has to be a table, [{name}]")
         return None
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields, defaults = {field.name: field for field in msgspec.structs.fields(kind)}, kind()
     values = {}
     for key, value in table.items():
         if key not in fields:
@@ -92,7 +115,7 @@ def _section(name: str, kind: Any, table: Any, problems: list[str]) -> Any:
         try:
             values[key] = msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as exc:
-            default = fields[key].default
+            default = getattr(defaults, key)
             problems.append(f"[{name}] {key} = {value!r}: {_lower_first(str(exc))} (default: {default!r})")
     return kind(**values)
 

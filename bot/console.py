@@ -6,13 +6,13 @@ import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
-from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
@@ -21,22 +21,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bot.progress import duration
+from bot.console_input import HELP, SAY_OPTIONS, ConsoleCompleter, is_path, number, options_of, path_of
+from bot.forgetting import forget
+from bot.library import KEEP_DELETED
+from bot.progress import duration, size
 from bot.records import CONSOLE, JobState, JobView, ModelVersion
-from bot.service import MAX_COUNT, Answer, Service
+from bot.sampling import Creativity, Length
+from bot.service import Answer, Service
 from bot.terminal import one_line, show_progress
 from models.errors import JobIsOver, UserError
 from models.messages import Delta
 
-HELP = {
-    "/train": ("/train [@handle …] FILE… [name=NAME]", "learn a voice from an X archive (ZIP, tweets.js) or .jsonl"),
-    "/say": ("/say [model=NAME] [count=N] [seed=N] [how a post begins]", f"posts in that voice, 1 to {MAX_COUNT}"),
-    "/models": ("/models", "the models here"),
-    "/jobs": ("/jobs [cancel N]", "trainings, running and past"),
-    "/status": ("/status", "how the house is"),
-    "/help": ("/help", "this list"),
-    "/quit": ("/quit", "leave (Ctrl-D does it too)"),
-}
+T = TypeVar("T", bound=StrEnum)
 
 
 class ConsoleFront:
@@ -53,6 +49,7 @@ class ConsoleFront:
             "/say": self._say,
             "/models": self._models,
             "/jobs": self._jobs,
+            "/forget": self._forget,
             "/status": self._status,
             "/help": self._help,
         }
@@ -104,11 +101,23 @@ class ConsoleFront:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     async def _train(self, words: list[str]) -> None:
-        options, rest = _options(words, "name")
-        files = [_path(word) for word in rest if _is_path(word)]
-        handles = [word for word in rest if not _is_path(word)]
-        job = await self._service.train(CONSOLE, handles=handles, files=files, name=options.get("name"))
-        await self.follow(job.id)
+        options, rest = options_of(words, "name")
+        files = [path_of(word) for word in rest if is_path(word)]
+        handles = [word for word in rest if not is_path(word)]
+        await self.train(handles=handles, files=files, name=options.get("name"))
+
+    async def train(self, *, handles: Sequence[str], files: Sequence[Path], name: str | None = None) -> JobView | None:
+        """Train, and show it up to its end; None if what it costs was not agreed to."""
+        plan = await self._service.plan(CONSOLE, handles=handles, files=files, name=name)
+        job = await self._service.start(CONSOLE, plan)
+        if plan.usd:
+            question = f"Collecting the posts costs up to ${plan.usd:.2f}. Type yes to agree: "
+            if (await asyncio.to_thread(input, question)).strip().lower() != "yes":
+                await self._service.cancel(CONSOLE, job.id)
+                self._console.print("Nothing was collected.")
+                return None
+            await self._service.confirm(CONSOLE, job.id)
+        return await self.follow(job.id)
 
     async def follow(self, job_id: int) -> JobView:
         """Show a job up to its end; Ctrl-C cancels the job."""
@@ -122,7 +131,7 @@ class ConsoleFront:
         job = view.job
         match job.state:
             case JobState.DONE:
-                model = self._service.model(CONSOLE, job.model)
+                model = self._service.library.find(CONSOLE, job.model)
                 self._console.print(
                     f"[green]{escape(model.name)}[/], version {model.version}, has learned from {model.posts:,} posts: "
                     f"{model.bits_per_byte:.3f} bits per byte on posts that it had not seen. "
@@ -136,12 +145,14 @@ class ConsoleFront:
         return view
 
     async def _say(self, words: list[str]) -> None:
-        options, rest = _options(words, "model", "count", "seed")
+        options, rest = options_of(words, *SAY_OPTIONS)
         await self.say(
             prompt=" ".join(rest),
             model=options.get("model"),
-            count=_number("The number of posts", options.get("count", "1")),
-            seed=_number("A seed", options["seed"]) if "seed" in options else None,
+            count=number("The number of posts", options.get("count", "1")),
+            creativity=_step("The creativity", Creativity, options.get("creativity", "usual")),
+            length=_step("The length", Length, options.get("length", "usual")),
+            seed=number("A seed", options["seed"]) if "seed" in options else None,
         )
 
     async def _reply(self, text: str) -> None:
@@ -153,6 +164,8 @@ class ConsoleFront:
         prompt: str = "",
         model: str | None = None,
         count: int = 1,
+        creativity: Creativity = Creativity.USUAL,
+        length: Length = Length.USUAL,
         seed: int | None = None,
         answers: str | None = None,
     ) -> Answer:
@@ -167,9 +180,11 @@ class ConsoleFront:
             answer = await self._service.say(
                 CONSOLE,
                 prompt=prompt,
-                model=model,
+                model=self._service.library.find(CONSOLE, model),
                 count=count,
-                answers=answers,
+                creativity=creativity,
+                length=length,
+                answers=[answers] if answers else [],
                 seed=seed,
                 on_delta=on_delta if self._console.is_terminal else None,
             )
@@ -177,7 +192,47 @@ class ConsoleFront:
         return answer
 
     async def _models(self, words: list[str]) -> None:
-        models = self._service.models(CONSOLE)
+        library = self._service.library
+        match words:
+            case []:
+                self._list_models()
+            case ["info", name]:
+                await self._show_model(library.find(CONSOLE, name))
+            case ["use", name]:
+                model = await library.use(CONSOLE, name)
+                assert model
+                self._console.print(f"[green]{escape(model.name)}[/] is spoken with from now on.")
+            case ["rename", name, new_name]:
+                self._console.print(f"It is called {escape((await library.rename(CONSOLE, name, new_name)).name)} now.")
+            case ["delete", name]:
+                model = await library.delete(CONSOLE, name)
+                days = KEEP_DELETED.days
+                self._console.print(f"{escape(model.name)} is deleted. For {days} days: /models restore {model.name}")
+            case ["restore", name]:
+                self._console.print(f"{escape((await library.restore(CONSOLE, name)).name)} is back.")
+            case _:
+                raise UserError(f"I know: {HELP['/models'][0]}")
+
+    async def _show_model(self, model: ModelVersion) -> None:
+        manifest = await self._service.library.manifest(model)
+        versions = await self._service.library.versions(model)
+        metrics = manifest.metrics
+        table = Table("account", "downloaded", "reposts", "too short", "learned", box=None)
+        for account in manifest.accounts:
+            counts = (account.downloaded, account.retweets, account.short, account.kept)
+            table.add_row(Text(f"@{account.handle}"), *(f"{count:,}" for count in counts))
+        self._console.print(f"[bold]{escape(model.name)}[/], version {model.version}", highlight=False)
+        self._console.print(table)
+        self._console.print(
+            f"held-out bits/byte {metrics.bits_per_byte_before:.3f} → {metrics.bits_per_byte_after:.3f}, "
+            f"{manifest.method} fine-tuning of {escape(manifest.base)}, {metrics.steps:,} steps in "
+            f"{duration(metrics.seconds)}\nversions: "
+            + " · ".join(f"v{version.version} ({version.bits_per_byte:.3f})" for version in versions),
+            highlight=False,
+        )
+
+    def _list_models(self) -> None:
+        models = self._service.library.visible(CONSOLE)
         if not models:
             self._console.print("There is no model yet. /train makes one.")
             return
@@ -194,8 +249,12 @@ class ConsoleFront:
         self._console.print(table)
 
     async def _jobs(self, words: list[str]) -> None:
+        if words[:1] == ["retry"]:
+            job = await self._service.retry(CONSOLE, number("A job's number", " ".join(words[1:]).lstrip("#")))
+            await self.follow(job.id)
+            return
         if words[:1] == ["cancel"]:
-            job = await self._service.cancel(CONSOLE, _number("A job's number", " ".join(words[1:]).lstrip("#")))
+            job = await self._service.cancel(CONSOLE, number("A job's number", " ".join(words[1:]).lstrip("#")))
             self._console.print(f"Job #{job.id} is being cancelled.")
             return
         jobs = await self._service.jobs(CONSOLE)
@@ -208,10 +267,28 @@ class ConsoleFront:
             table.add_row(f"#{job.id}", Text(job.title), job.state.value, took, Text(job.error or ""))
         self._console.print(table)
 
+    async def _forget(self, words: list[str]) -> None:
+        match words:
+            case [handle]:
+                receipt = await forget(self._service, CONSOLE, handle, block=False)
+            case [handle, "block"]:
+                receipt = await forget(self._service, CONSOLE, handle, block=True)
+            case _:
+                raise UserError(f"I know: {HELP['/forget'][0]}")
+        gone = ", ".join(receipt.models) or "none"
+        self._console.print(
+            f"Receipt {receipt.number}: of @{escape(receipt.handle)}, removed everywhere: models: {escape(gone)}; "
+            f"folders with posts: {receipt.runs}; training records: {receipt.jobs}; freed: {size(receipt.freed_bytes)}."
+            + (" It is blocked from now on." if receipt.is_blocked else ""),
+            highlight=False,
+            soft_wrap=True,
+        )
+
     async def _status(self, words: list[str]) -> None:
         status = await self._service.status()
         self._console.print(
-            f"engine: {status.engine} · {status.models} model(s) · {status.waiting_jobs} jobs to do · "
+            f"engine: {status.engine or 'starting'} · models: {status.models} · trainings running: "
+            f"{status.running_jobs}, waiting: {status.waiting_jobs} · "
             f"{status.free_mb:,} MB of disk free",
             highlight=False,
         )
@@ -234,10 +311,10 @@ class ConsoleFront:
                     yield line.strip()
             return
         session: PromptSession[str] = PromptSession(
-            history=FileHistory(str(self._history_file)), completer=_Completer(lambda: self._names)
+            history=FileHistory(str(self._history_file)), completer=ConsoleCompleter(lambda: self._names)
         )
         while True:
-            self._names = [model.name for model in self._service.models(CONSOLE)]
+            self._names = [model.name for model in self._service.library.visible(CONSOLE)]
             try:
                 with patch_stdout(raw=True):
                     line = await session.prompt_async("mockingbird> ")
@@ -250,6 +327,14 @@ class ConsoleFront:
 
     def _error(self, text: str) -> None:
         self._console.print(f"[red]{escape(text)}[/]", highlight=False, soft_wrap=True)
+
+
+def _step(what: str, kind: type[T], word: str) -> T:
+    """The named step that a word means."""
+    try:
+        return kind(word)
+    except ValueError as exc:
+        raise UserError(f"{what} can't be {word}: it has to be one of {', '.join(kind)}.") from exc
 
 
 def print_answer(console: Console, answer: Answer) -> None:
@@ -269,56 +354,3 @@ def print_answer(console: Console, answer: Answer) -> None:
 
 def _accounts(model: ModelVersion) -> str:
     return " & ".join(f"@{handle}" for handle in model.handles)
-
-
-class _Completer(Completer):
-    """Commands, then model names for /say, subcommands for /jobs and paths for /train."""
-
-    def __init__(self, names: Callable[[], list[str]]) -> None:
-        self._names = names
-        self._paths = PathCompleter(expanduser=True)
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        before = document.text_before_cursor
-        if not before.startswith("/"):
-            return
-        command, space, rest = before.partition(" ")
-        word = rest.rpartition(" ")[2]
-        if not space:
-            yield from (Completion(name, -len(before)) for name in HELP if name.startswith(before))
-        elif command == "/say" and word.startswith("model="):
-            typed = word.removeprefix("model=")
-            yield from (Completion(shlex.quote(n), -len(typed)) for n in self._names() if n.startswith(typed))
-        elif command == "/say":
-            yield from (Completion(o, -len(word)) for o in ("model=", "count=", "seed=") if word and o.startswith(word))
-        elif command == "/jobs" and "cancel".startswith(word):
-            yield Completion("cancel ", -len(word))
-        elif command == "/train" and word and not word.startswith("@"):
-            yield from self._paths.get_completions(Document(word), complete_event)
-
-
-def _options(words: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
-    """(`name=value` words of these names, the other words)."""
-    options, rest = {}, []
-    for word in words:
-        name, equals, value = word.partition("=")
-        if equals and name in names:
-            options[name] = value
-        else:
-            rest.append(word)
-    return options, rest
-
-
-def _path(word: str) -> Path:
-    return Path(word).expanduser()
-
-
-def _is_path(word: str) -> bool:
-    return "/" in word or Path(word).suffix.lower() in (".zip", ".js", ".json", ".jsonl", ".ndjson")
-
-
-def _number(what: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as exc:
-        raise UserError(f"{what} has to be a whole number, not “{text[:40]}”.") from exc

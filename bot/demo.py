@@ -10,8 +10,9 @@ from rich.rule import Rule
 
 from bot.console import ConsoleFront
 from bot.progress import duration
-from bot.records import CONSOLE, JobState
+from bot.records import JobState
 from bot.service import Service
+from models.errors import AlreadyHere
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "nightbus_nell.zip"
 NAME = "nightbus_nell"
@@ -33,10 +34,13 @@ async def run_demo(service: Service, console: Console, history_file: Path) -> in
         "A language model is now learning to write like her, on this machine and from nothing but this file.\n",
         soft_wrap=True,
     )
-    job = await service.train(CONSOLE, handles=[NAME], files=[SAMPLE])
-    view = await front.follow(job.id)
-    if view.job.state != JobState.DONE:
-        return 1
+    try:
+        view = await front.train(handles=[NAME], files=[SAMPLE])
+    except AlreadyHere:
+        console.print("She has been learned before, so the model is here already.")
+    else:
+        if view is None or view.job.state != JobState.DONE:
+            return 1
     console.print(f"\nPosts that @{NAME} never wrote:\n")
     for line in LINES:
         console.print(f"> {line}", style="bold", highlight=False)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 import msgspec
 
-from bot.children import Child
+from bot.children import OUR_PROGRAMS, Child
 from models.engine.settings import EngineSettings
 from models.errors import ChildError, EngineTrouble
-from models.messages import Cancel, Completed, Delta, Failed, Generate, Message, Ready, Refused, Stopped
+from models.messages import Cancel, Completed, Delta, Failed, Generate, Message, Ready, Refused, Stopped, Unload
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,10 @@ class EngineDied(EngineTrouble):
 class Engine:
     """Owns the engine process. `run` keeps it alive; `generate` asks it."""
 
-    def __init__(self, base: str, settings: EngineSettings, *, grace_s: float) -> None:
+    def __init__(
+        self, base: str, settings: EngineSettings, *, grace_s: float, program: Sequence[str] = OUR_PROGRAMS.engine
+    ) -> None:
+        self._program = program
         self._base = base
         self._settings = settings
         self._grace_s = grace_s
@@ -115,8 +118,13 @@ class Engine:
             if not answered and self._child:
                 await self._child.send(Cancel(id=request.id))
 
+    async def unload(self, models: Sequence[str]) -> None:
+        """Have the engine drop these model folders from memory, if it runs."""
+        if self._child and self.ready:
+            await self._child.send(Unload(models=tuple(models)))
+
     async def _serve(self) -> None:
-        arguments = ["-m", "models.engine", self._base, msgspec.json.encode(self._settings).decode()]
+        arguments = [*self._program, self._base, msgspec.json.encode(self._settings).decode()]
         child = await Child.spawn("engine", arguments, grace_s=self._grace_s)
         self._child = child
         try:

@@ -1,4 +1,4 @@
-"""The job queue: takes queued jobs in order, runs their stages in children, and tells whoever watches how far they are.
+"""The job queue: takes queued jobs in turn, runs their stages in children, and tells whoever watches how far they are.
 
 The registry holds each job's state and the run folder its files, so the queue survives a restart: unfinished jobs go
 on from their last complete stage.
@@ -10,26 +10,33 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from bot.children import Child, run_to_end
+from bot.children import OUR_PROGRAMS, Child, run_to_end
 from bot.config import Config
 from bot.datadir import DataDir
+from bot.plans import Plan, model_name
 from bot.records import Caller, Job, JobState, JobView
 from bot.registry import Registry
-from models.errors import BadModelFolder, ChildError, JobIsOver, QueueFull, UserError
+from bot.turns import in_turn
+from bot.views import Views
+from models.errors import BadModelFolder, CantRetry, ChildError, JobIsOver, UserError
 from models.files import RunFolder, read_manifest, sync_folder, write_json
 from models.messages import Cancelled, Failed, Notice, Progress, Sample
-from models.records import AccountSource, RunSpec
+from models.records import RunSpec
 
 log = logging.getLogger(__name__)
 
 MODEL_ROOM_MB = 200  # a version, its checkpoints and its posts, for the built-in base
+TROUBLE_DELAY_S = 30.0  # until a job is taken up again whose state could not be written
 
 
 class JobFailed(Exception):
@@ -40,58 +47,83 @@ class JobCancelled(Exception):
     """Somebody asked for the job to stop, and it has."""
 
 
-class Jobs:
-    """Runs one job at a time. `run` is its loop; everything else may be called beside it."""
+class JobPaused(Exception):
+    """The bot stops; the job goes on at its next start."""
 
-    def __init__(self, config: Config, data: DataDir, registry: Registry) -> None:
+
+class Jobs:
+    """Runs as many jobs at once as the config allows. `run` is its loop; everything else may be called beside it."""
+
+    def __init__(
+        self, config: Config, data: DataDir, registry: Registry, *, program: Sequence[str] = OUR_PROGRAMS.trainer
+    ) -> None:
+        self._program = program
         self._config = config
         self._data = data
         self._registry = registry
-        self._views: dict[int, JobView] = {}  # of the jobs that are not over
-        self._changed = asyncio.Condition()
+        self.views = Views(registry)
         self._work = asyncio.Event()
-        self._running: tuple[int, Child] | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._children: dict[int, Child] = {}
+        self._draining = False
         self.on_model: Callable[[], Awaitable[None]] = _nothing  # awaited when a version has been saved
+        self.on_accounts: Callable[[int, Sequence[str]], None] = _anybody  # raises if a server may not learn them
 
     @property
-    def running_pid(self) -> int | None:
-        """The trainer process, while there is one."""
-        return self._running[1].pid if self._running else None
+    def pids(self) -> list[int]:
+        """The trainer processes that there are."""
+        return [child.pid for child in self._children.values()]
 
     async def load(self) -> None:
         """Take up what an earlier run of the bot left unfinished; before anything else."""
-        unfinished = await self._registry.unfinished()
-        self._views = {job.id: JobView(job=job) for job in unfinished}
-        await self._publish_positions()
-        for folder in self._data.runs.iterdir():  # what a crash at the end of a job left
-            if folder.name not in {str(job.id) for job in unfinished}:
+        for job in await self._registry.unfinished():
+            await self.views.show(JobView(job=job))
+        await self._show_places()
+
+    async def tidy(self, *, older_than: datetime) -> None:
+        """Drop run folders of old failures, and from those of finished jobs what is not needed any more."""
+        kept = {str(job.id) for job in await self._registry.unfinished()}
+        failed = await self._registry.ended_with_files()
+        kept |= {str(job.id) for job in failed if job.ended_at and job.ended_at > older_than}
+        expired = {str(job.id) for job in failed} - kept
+        for folder in self._data.runs.iterdir():
+            if folder.name in expired:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            elif folder.name not in kept:
                 await asyncio.to_thread(RunFolder(folder).forget_bulk)
 
     async def run(self) -> None:
-        """Work through the queue until cancelled. A cancelled loop leaves its job to be taken up at the next start."""
-        while True:
-            unfinished = await self._registry.unfinished()
-            if not unfinished:
+        """Work through the queue until cancelled. A cancelled loop leaves its jobs to be taken up at the next start."""
+        try:
+            while True:
                 self._work.clear()
+                for job in [] if self._draining else await self._in_turn():
+                    if job.id not in self._tasks and len(self._tasks) < self._config.bot.parallel_trainings:
+                        task = asyncio.create_task(self._do_or_wait(job), name=f"job {job.id}")
+                        self._tasks[job.id] = task
+                        task.add_done_callback(partial(self._leave, job.id))
                 await self._work.wait()
-                continue
-            await self._do(unfinished[0])
+        finally:
+            tasks = list(self._tasks.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def add(
-        self,
-        caller: Caller,
-        *,
-        model: str | None,
-        handles: Sequence[str],
-        accounts: Sequence[tuple[AccountSource, Sequence[Path]]],
-    ) -> Job:
-        """Queue a training. The files are taken into its run folder before it counts.
+    async def drain(self) -> None:
+        """Begin no more jobs, tell the running ones to write a checkpoint, and wait until their trainers are gone."""
+        self._draining = True
+        for child in self._children.values():
+            child.interrupt()
+        await self.views.pause()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=self._config.bot.stop_grace_s + 2)
 
-        AlreadyTraining, QueueFull or DiskFull if it can't be taken.
+    async def add(self, caller: Caller, plan: Plan) -> Job:
+        """Queue a training. Its files are taken into its run folder before it counts. AlreadyTraining or DiskFull.
+
+        One that costs money waits to be confirmed.
         """
-        if len(await self._registry.unfinished()) >= self._config.bot.max_waiting_jobs:
-            raise QueueFull(self._config.bot.max_waiting_jobs)
-        size_mb = sum(path.stat().st_size for _, paths in accounts for path in paths) >> 20
+        size_mb = sum(account.size_bytes for account in plan.accounts) >> 20
         self._data.require_room(self._config.bot.min_free_disk_mb + MODEL_ROOM_MB + size_mb)
 
         def place(job_id: int) -> None:
@@ -99,61 +131,90 @@ class Jobs:
             shutil.rmtree(folder.path, ignore_errors=True)  # of a number that a crash gave back
             folder.inputs.mkdir(parents=True)
             sources = []
-            for number, (account, paths) in enumerate(accounts):
+            for number, account in enumerate(plan.accounts):
                 (folder.inputs / str(number)).mkdir()
-                for path in paths:
+                for path in account.files:
                     _take(path, folder.inputs / str(number) / path.name)
-                names = tuple(f"{number}/{path.name}" for path in paths)
-                sources.append(msgspec.structs.replace(account, inputs=names))
-            spec = RunSpec(job_id=job_id, model=model or "", accounts=tuple(sources), training=self._config.training)
+                names = tuple(f"{number}/{path.name}" for path in account.files)
+                sources.append(msgspec.structs.replace(account.record, inputs=names))
+            training = self._config.training
+            spec = RunSpec(job_id=job_id, model=plan.name or "", accounts=tuple(sources), training=training)
             write_json(folder.spec_file, spec)
 
-        job = await self._registry.add_job(caller, model=model, handles=handles, place_files=place)
-        await self._publish(JobView(job=job))
-        await self._publish_positions()
-        self._work.set()
-        return job
+        job = await self._registry.add_job(
+            caller,
+            model=plan.name,
+            handles=plan.handles,
+            digest=plan.digest,
+            confirmed=plan.usd == 0,
+            place_files=place,
+        )
+        return await self._enqueue(job)
+
+    async def confirm(self, job: Job) -> Job:
+        """Let a job run that had to be agreed to; JobIsOver if it has ended meanwhile."""
+        if job.state.is_over:
+            raise JobIsOver(job.id, state=job.state)
+        return await self._enqueue(await self._registry.confirm(job))
+
+    async def retry(self, caller: Caller, job: Job) -> Job:
+        """Another job that goes on with the files of one that ended without a version, from its last complete stage."""
+        old = RunFolder(self._data.runs / str(job.id))
+        is_failure = job.state.is_over and job.state != JobState.DONE and job.confirmed  # else it is still to be paid
+        if not is_failure or not job.confirmed or not old.spec_file.exists() or not old.inputs.exists():
+            raise CantRetry(job.id, state=job.state)
+
+        def place(job_id: int) -> None:
+            folder = RunFolder(self._data.runs / str(job_id))
+            shutil.rmtree(folder.path, ignore_errors=True)
+            shutil.copytree(old.path, folder.path, copy_function=lambda a, b: _take(Path(a), Path(b)))
+            write_json(folder.spec_file, msgspec.structs.replace(old.read_spec(), job_id=job_id))
+            if folder.is_fitted:  # a model of the old job: its manifest says so
+                shutil.rmtree(folder.model)
+
+        again = await self._registry.add_job(
+            caller, model=job.model, handles=job.handles, digest=job.digest, place_files=place
+        )
+        await asyncio.to_thread(shutil.rmtree, old.path, ignore_errors=True)
+        return await self._enqueue(again)
 
     async def cancel(self, job: Job) -> Job:
         """Stop a job, or take it out of the queue; JobIsOver if it has ended. Returns it as it is then."""
         if job.state.is_over:
             raise JobIsOver(job.id, state=job.state)
         job = await self._registry.request_cancel(job)
-        if self._running and self._running[0] == job.id:
-            self._running[1].interrupt()
-        elif job.state == JobState.QUEUED:
-            await self._end(job, JobState.CANCELLED)
+        if child := self._children.get(job.id):
+            child.interrupt()
+        elif job.id not in self._tasks:
+            job = await self._end(job, JobState.CANCELLED)
         return job
 
-    async def refresh(self, job: Job) -> None:
-        """Show a change of the job that was made in the registry only."""
-        if view := self._views.get(job.id):
-            await self._publish(replace(view, job=job))
-
-    async def watch(self, job_id: int) -> AsyncGenerator[JobView]:
-        """The job as it is, and each time it has changed, up to its end. A slow watcher sees only the latest."""
-        shown: JobView | None = None
-        while True:
-            async with self._changed:
-                while (latest := self._views.get(job_id)) is shown and latest is not None:
-                    await self._changed.wait()
-            if latest is None:
-                yield JobView(job=await self._registry.job(job_id))
-                return
-            shown = latest
-            yield latest
+    async def ahead_of_next(self, server_id: int) -> int:
+        """How many jobs would be before another one of that server."""
+        unfinished = await self._registry.unfinished()
+        if not unfinished:
+            return 0
+        last = replace(unfinished[0], id=sys.maxsize, server_id=server_id, state=JobState.QUEUED, confirmed=True)
+        return in_turn([*unfinished, last], await self._registry.last_turns()).index(last)
 
     # --- one job ------------------------------------------------------------------------------------------------------
 
+    async def _do_or_wait(self, job: Job) -> None:
+        try:
+            await self._do(job)
+        except Exception:  # the registry or the disk: nothing can be written down now
+            log.exception("job %d can't go on; trying again in %.0f s", job.id, TROUBLE_DELAY_S)
+            await asyncio.sleep(TROUBLE_DELAY_S)
+
     async def _do(self, job: Job) -> None:
-        """Take the job to its end. Only a cancelled loop leaves it unfinished."""
+        """Take the job to its end. Only a bot that stops leaves it unfinished."""
         folder = RunFolder(self._data.runs / str(job.id))
         try:
             if job.cancel_requested:
                 raise JobCancelled
             if job.state == JobState.QUEUED:
                 job = await self._move(job, JobState.COLLECTING)
-                await self._publish_positions()
+                await self._show_places()
             if job.state == JobState.COLLECTING:
                 await self._stage(job, "collect", folder)
                 job = await self._name(job, folder)
@@ -161,10 +222,12 @@ class Jobs:
             if job.state == JobState.FITTING:
                 await self._stage(job, "fit", folder)
             await self._save(await self._registry.job(job.id), folder)
+        except JobPaused:
+            log.info("job %d paused", job.id)
         except JobCancelled:
             await self._end(job, JobState.CANCELLED)
         except (UserError, JobFailed) as exc:
-            log.warning("job %d failed: %s", job.id, exc)
+            log.warning("job %d failed (%s); /jobs says why", job.id, type(exc).__name__)  # the text names accounts
             await self._end(job, JobState.FAILED, error=str(exc))
         except Exception:
             log.exception("job %d failed", job.id)
@@ -175,17 +238,21 @@ class Jobs:
         """Run a stage in a child; a child that dies is followed by another, which goes on from what is there."""
         if not folder.spec_file.exists():
             raise JobFailed("Its files are gone from the data directory. Start the training again.")
-        arguments = ["-m", "trainer", stage, str(folder.path)]
+        arguments = [*self._program, stage, str(folder.path)]
         while True:
             self._data.require_room(self._config.bot.min_free_disk_mb)
             try:
                 child = await Child.spawn(stage, arguments, grace_s=self._config.bot.stop_grace_s)
-                self._running = (job.id, child)
+                self._children[job.id] = child
+                if self._draining:
+                    child.interrupt()
                 if (await self._registry.job(job.id)).cancel_requested:  # asked for while it was starting
                     child.interrupt()
                 await self._hear(job, child)
                 return
             except ChildError as exc:
+                if self._draining:
+                    raise JobPaused from exc
                 job = await self._registry.count_breakdown(job)
                 log.error("job %d, breakdown %d: %s", job.id, job.breakdowns, exc)
                 if job.cancel_requested:
@@ -195,25 +262,25 @@ class Jobs:
                         f"The trainer broke down {job.breakdowns} times (it {exc.what}). "
                         f"The operator finds more in the log under job {job.id}."
                     ) from exc
-                await self._note(job.id, f"the trainer {exc.what}; another one goes on from the last checkpoint")
+                await self.views.note(job, f"the trainer {exc.what}; another one goes on from the last checkpoint")
             finally:
-                self._running = None
+                self._children.pop(job.id, None)
 
     async def _hear(self, job: Job, child: Child) -> None:
         """Follow a stage to its last word; JobFailed or JobCancelled if that is not `done`."""
         timeout_s = self._config.training.silence_timeout_s
         async with aclosing(run_to_end(child, silence_timeout_s=timeout_s)) as messages:
             async for message in messages:
-                view = self._views[job.id]
+                view = self.views.of(job)
                 match message:
                     case Progress():
                         figures = msgspec.structs.asdict(message)
                         kept = {k: v for k, v in figures.items() if v is not None or k in ("total", "eta_s")}
-                        await self._publish(replace(view, job=job, **kept))
+                        await self.views.show(replace(view, job=job, **kept))
                     case Sample(text=text):
-                        await self._publish(replace(view, sample=text))
+                        await self.views.show(replace(view, sample=text))
                     case Notice(text=text):
-                        await self._note(job.id, text)
+                        await self.views.note(job, text)
                     case Failed(text=text, is_user_error=True):
                         raise JobFailed(text)
                     case Failed(kind=kind, text=text):
@@ -222,12 +289,14 @@ class Jobs:
                             f"The training failed ({kind}). The operator finds more in the log under job {job.id}."
                         )
                     case Cancelled():
-                        raise JobCancelled
+                        is_asked = (await self._registry.job(job.id)).cancel_requested
+                        raise JobCancelled if is_asked or not self._draining else JobPaused
 
     async def _name(self, job: Job, folder: RunFolder) -> Job:
         """Give the job the accounts that its posts turned out to be of, and its model a name."""
         handles = [account.handle for account in folder.read_stats().accounts]
-        name = job.model or model_name(handles)
+        self.on_accounts(job.server_id, handles)
+        name = job.model or await self._registry.name_of(job.server_id, handles) or model_name(handles)
         await self._registry.require_name(job.server_id, name, handles)
         job = await self._registry.name_job(job, name, handles)
         spec = folder.read_spec()
@@ -248,55 +317,52 @@ class Jobs:
             await asyncio.to_thread(_rename_into_place, folder.model, target)
         metrics = manifest.metrics
         job = await self._registry.finish(job, place, posts=metrics.posts, bits_per_byte=metrics.bits_per_byte_after)
-        log.info("job %d done: %s version %d", job.id, job.model, job.version)
+        log.info("job %d done: version %d of its model", job.id, job.version)
         await self.on_model()
         await asyncio.to_thread(folder.forget_bulk)
-        await self._forget_view(job)
+        await self.views.end(job)
 
-    async def _end(self, job: Job, state: JobState, *, error: str | None = None) -> None:
+    async def _end(self, job: Job, state: JobState, *, error: str | None = None) -> Job:
+        """End the job without a version. Its files stay for a while, so that it can be retried."""
         current = await self._registry.job(job.id)
         if not current.state.is_over:
             current = await self._registry.move(current, state, error=error)
-        await asyncio.to_thread(RunFolder(self._data.runs / str(job.id)).forget_bulk)
-        await self._forget_view(current)
-        await self._publish_positions()
+        await self.views.end(current)
+        await self._show_places()
+        return current
+
+    # --- the queue ----------------------------------------------------------------------------------------------------
+
+    async def _in_turn(self) -> list[Job]:
+        return in_turn(await self._registry.unfinished(), await self._registry.last_turns())
+
+    async def _enqueue(self, job: Job) -> Job:
+        await self.views.show(JobView(job=job))
+        await self._show_places()
+        self._work.set()
+        return job
+
+    def _leave(self, job_id: int, task: asyncio.Task[None]) -> None:
+        del self._tasks[job_id]
+        self._work.set()
 
     # --- who watches --------------------------------------------------------------------------------------------------
 
     async def _move(self, job: Job, state: JobState) -> Job:
         job = await self._registry.move(job, state)
-        await self._publish(replace(self._views.get(job.id, JobView(job=job)), job=job, position=0))
+        await self.views.show(replace(self.views.of(job), job=job, position=0))
         return job
 
-    async def _note(self, job_id: int, text: str) -> None:
-        view = self._views[job_id]
-        await self._publish(replace(view, notices=(*view.notices, text)))
-
-    async def _publish(self, view: JobView) -> None:
-        async with self._changed:
-            self._views[view.job.id] = view
-            self._changed.notify_all()
-
-    async def _forget_view(self, job: Job) -> None:
-        async with self._changed:
-            self._views.pop(job.id, None)
-            self._changed.notify_all()
-
-    async def _publish_positions(self) -> None:
-        queued = [job for job in await self._registry.unfinished() if job.state == JobState.QUEUED]
-        for place, job in enumerate(queued, start=1):
-            view = self._views.get(job.id, JobView(job=job))
-            if view.position != place:
-                await self._publish(replace(view, position=place))
+    async def _show_places(self) -> None:
+        await self.views.show_places(job for job in await self._in_turn() if job.state == JobState.QUEUED)
 
 
 async def _nothing() -> None:
     pass
 
 
-def model_name(handles: Sequence[str]) -> str:
-    """The name of a model that was given none: its handles, lower case, sorted, joined by hyphens."""
-    return "-".join(sorted(handle.lower() for handle in handles))
+def _anybody(server_id: int, handles: Sequence[str]) -> None:
+    pass
 
 
 def _take(source: Path, target: Path) -> None:

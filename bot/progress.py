@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from bot.records import JobState, JobView
-
-_PHASES = {
-    "collect": "collecting posts",
-    "clean": "cleaning",
-    "load": "loading the base",
-    "train": "training",
-    "evaluate": "measuring",
-    "save": "saving",
-}
+from bot.strings import Strings
 
 
-def headline(view: JobView) -> str:
+def headline(view: JobView, say: Strings) -> str:
     """What is being done: the phase while it runs, else the state."""
-    match view.job.state:
-        case JobState.QUEUED:
-            return f"waiting, number {view.position} in the queue" if view.position else "waiting"
-        case JobState.DONE | JobState.FAILED | JobState.CANCELLED:
-            return view.job.state.value
-        case _:
-            return _PHASES[view.phase] if view.phase else "starting"
+    job = view.job
+    if job.state == JobState.QUEUED and view.position:
+        return say("progress.place", place=view.position)
+    if job.state == JobState.QUEUED or job.state.is_over:
+        return say.state(job)
+    return say(f"progress.{view.phase}") if view.phase else say("progress.starting")
 
 
 def fraction(view: JobView) -> float | None:
@@ -30,19 +21,19 @@ def fraction(view: JobView) -> float | None:
     return min(1.0, view.done / view.total) if view.total else None
 
 
-def figures(view: JobView) -> list[str]:
+def figures(view: JobView, say: Strings) -> list[str]:
     """The figures known so far, each as text with its unit."""
     parts = []
     if view.phase == "collect" and view.done:
-        parts.append(f"{view.done:,} posts")
+        parts.append(say("progress.posts", posts=view.done))
     if view.eta_s is not None:
-        parts.append(f"{duration(view.eta_s)} left")
+        parts.append(say("progress.left", duration=duration(view.eta_s)))
     if view.loss is not None:
-        parts.append(f"loss {view.loss:.2f}")
+        parts.append(say("progress.loss", loss=view.loss))
     if view.bits_per_byte is not None:
-        parts.append(f"held-out {view.bits_per_byte:.3f} bits/byte")
+        parts.append(say("progress.held_out", bits=view.bits_per_byte))
     if view.tokens_per_s is not None:
-        parts.append(f"{view.tokens_per_s:,.0f} tokens/s")
+        parts.append(say("progress.speed", rate=view.tokens_per_s))
     return parts
 
 
@@ -54,3 +45,12 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them: 512 B, 3.2 MB."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

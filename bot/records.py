@@ -29,15 +29,23 @@ class JobState(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who asks, and where. `may_manage`: may cancel what others started."""
+    """Who asks, and where. In a direct message the member's own id stands for the server's."""
 
     server_id: int
     user_id: int
     channel_id: int | None = None
-    may_manage: bool = False
+    parent_id: int | None = None  # of a thread: the channel that it hangs on
+    roles: frozenset[int] = frozenset()
+    may_manage: bool = False  # Manage Server, or let in by the server's own rules for this command
+    may_train: bool = False  # the same, for trainings
+
+    @property
+    def place_id(self) -> int | None:
+        """The channel whose settings count: a thread has its parent's."""
+        return self.parent_id or self.channel_id
 
 
-CONSOLE = Caller(server_id=HOUSE, user_id=0, may_manage=True)
+CONSOLE = Caller(server_id=HOUSE, user_id=0, may_manage=True, may_train=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +62,13 @@ class Job:
     handles: tuple[str, ...]
     state: JobState
     cancel_requested: bool
+    confirmed: bool
     breakdowns: int
     version: int | None
     error: str | None
+    digest: str | None
     created_at: datetime
+    started_at: datetime | None
     ended_at: datetime | None
 
     @property
@@ -68,17 +79,25 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """A model with its latest version."""
+    """A version of a model; in lists, its latest."""
 
     model_id: int
     server_id: int
     name: str
     handles: tuple[str, ...]
-    folder: str  # under the data directory's models/, the version's own folder
+    home: str  # the model's folder, under the data directory's models/
     version: int
+    job_id: int
     posts: int
     bits_per_byte: float
+    digest: str | None  # of what it has learned from, and how
     created_at: datetime
+    deleted_at: datetime | None
+
+    @property
+    def folder(self) -> str:
+        """The version's own folder, under the data directory's models/."""
+        return f"{self.home}/{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +115,4 @@ class JobView:
     tokens_per_s: float | None = None
     sample: str | None = None
     notices: tuple[str, ...] = ()
+    paused: bool = False  # the bot stops; the job goes on when it is back

@@ -6,41 +6,43 @@ The front ends only parse, call and render, so each feature works, and is tested
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import random
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bot.children import OUR_PROGRAMS, Programs
 from bot.config import Config
 from bot.datadir import DataDir
 from bot.engine import Engine, EngineDied
-from bot.jobs import Jobs, model_name
+from bot.jobs import Jobs
+from bot.library import Library
+from bot.permits import Permits, require
+from bot.plans import Plan, accounts_of, checked_name, cost_usd, digest_of, model_name
 from bot.records import HOUSE, Caller, Job, JobView, ModelVersion
 from bot.registry import Registry
+from bot.sampling import Creativity, Length, temperature, token_range
+from bot.settings import Settings
 from models.errors import (
+    AlreadyHere,
     AlreadyTraining,
     EngineTrouble,
-    NoSource,
     NoSuchJob,
-    NoSuchModel,
+    NotYourJob,
     OutOfRange,
-    Unreadable,
-    UserError,
+    Restarting,
 )
 from models.messages import Completed, Delta, Generate
-from models.records import AccountSource
 
 log = logging.getLogger(__name__)
 
 MAX_COUNT = 5
-MAX_HANDLES = 10
-MAX_NAME_CHARS = 80
-_HANDLE = re.compile(r"[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?(?:@[\w.-]+)?", re.ASCII)
-_NAME = re.compile(r"[\w][\w .@~+-]*")
+UPKEEP_EVERY_S = 3600.0
+KEEP_FILES = timedelta(days=7)  # of a job that failed or was cancelled, so that it can be retried
+CONFIRM_WITHIN = timedelta(hours=1)
 
 OnDelta = Callable[[Delta], Awaitable[None]]
 
@@ -58,9 +60,10 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How the house is, in figures."""
+    """How the house is, in figures. `engine` is None while it starts."""
 
-    engine: str
+    engine: str | None
+    running_jobs: int
     waiting_jobs: int
     models: int
     free_mb: int
@@ -71,56 +74,90 @@ class Service:
 
     def __init__(self, config: Config, data: DataDir, registry: Registry, jobs: Jobs, engine: Engine) -> None:
         self.config = config
+        self.data = data
         self.registry = registry
         self.engine = engine
-        self._data = data
+        self.settings = Settings(registry, config.limits)
+        self.permits = Permits(config, registry, self.settings)
+        self.library = Library(data, registry, engine.unload)
         self._jobs = jobs
-        self._models: list[ModelVersion] = []  # what autocomplete and `say` look in: never the disk
-        jobs.on_model = self.read_models
+        self._draining = False
+        self._saying = 0
+        self._silent = asyncio.Event()  # nothing is being said
+        self._silent.set()
+        jobs.on_model = self.library.load
+        jobs.on_accounts = lambda server_id, handles: require([self.permits.accounts(server_id, handles)])
+
+    async def load(self) -> None:
+        """Read everything that is kept in memory; before anything else."""
+        await self.settings.load()
+        await self.permits.load()
+        await self.library.load()
+        await self._jobs.load()
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    async def train(
-        self, caller: Caller, *, handles: Sequence[str] = (), files: Sequence[Path] = (), name: str | None = None
-    ) -> Job:
-        """Queue a training of the accounts from the files; returns its job.
-
-        Each ZIP and each JSONL file is one account, loose .js files together are one. Handles are matched to them in
-        order; without handles the files tell. UserError says what is missing or wrong.
-        """
-        wanted = list(dict.fromkeys(_handle(h) for h in handles))
-        if len(wanted) > MAX_HANDLES:
-            raise OutOfRange("The number of accounts", len(wanted), allowed=f"at most {MAX_HANDLES}")
-        for path in files:
-            if not path.is_file():
-                raise Unreadable(path.name, "there is no such file")
-        groups = _group(files)
-        if not groups and not wanted:
-            raise UserError("Tell me what to learn from: an X archive (ZIP or tweets.js) or a JSONL file of posts.")
-        if len(wanted) > len(groups):
-            raise NoSource(wanted[len(groups)])
-        if wanted and len(wanted) < len(groups):
-            raise UserError(
-                f"There are {len(groups)} accounts' files and {len(wanted)} handles. Name all of the accounts, or none."
-            )
-        accounts = [
-            (AccountSource(source=source, handle=wanted[number] if wanted else None), paths)
-            for number, (source, paths) in enumerate(groups)
-        ]
-        title = _name(name) if name else (model_name(wanted) if wanted else None)
+    async def plan(
+        self,
+        caller: Caller,
+        *,
+        handles: Sequence[str] = (),
+        files: Sequence[Path] = (),
+        source: str | None = None,
+        name: str | None = None,
+    ) -> Plan:
+        """What a training of these accounts would do; nothing has happened yet. UserError says why it can't be done."""
+        self._require_running()
+        accounts = accounts_of(handles, files, source)
+        wanted = [account.handle for account in accounts if account.handle]
+        require(await self.permits.training(caller, wanted))
+        title = checked_name(name) if name else None
+        if wanted and not title:
+            title = await self.registry.name_of(caller.server_id, wanted) or model_name(wanted)
         if title:
             for job in await self.registry.jobs(server_id=caller.server_id, active=True):
                 if job.model and job.model.lower() == title.lower():
                     raise AlreadyTraining(title)
             if wanted:
                 await self.registry.require_name(caller.server_id, title, wanted)
-        return await self._jobs.add(caller, model=title, handles=wanted, accounts=accounts)
+        digest = await digest_of(accounts, self.config.training)
+        here = [m for m in self.library.visible(caller) if m.server_id == caller.server_id]
+        for model in here:
+            if model.digest == digest and (title is None or title.lower() == model.name.lower()):
+                raise AlreadyHere(model.name, version=model.version)
+        return Plan(
+            name=title,
+            accounts=tuple(accounts),
+            digest=digest,
+            usd=cost_usd(accounts, self.config.bot.price_usd),
+            follows=next((m for m in here if title and m.name.lower() == title.lower()), None),
+            ahead=await self._jobs.ahead_of_next(caller.server_id),
+        )
+
+    async def start(self, caller: Caller, plan: Plan) -> Job:
+        """Queue the planned training; one that costs money waits for `confirm`."""
+        self._require_running()
+        return await self._jobs.add(caller, plan)
+
+    async def confirm(self, caller: Caller, job_id: int) -> Job:
+        """Agree to what a training costs. Only who asked for it can. JobIsOver if it waited too long."""
+        job = await self.job(caller, job_id)
+        if job.user_id != caller.user_id:
+            raise NotYourJob(job_id)
+        return job if job.confirmed and not job.state.is_over else await self._jobs.confirm(job)
+
+    async def retry(self, caller: Caller, job_id: int) -> Job:
+        """Another job that goes on where a failed or cancelled one ended."""
+        self._require_running()
+        job = await self.job(caller, job_id)
+        require(await self.permits.training(caller, job.handles))
+        return await self._jobs.retry(caller, job)
 
     async def cancel(self, caller: Caller, job_id: int) -> Job:
         """Stop a job of the caller, or with `may_manage` any of the server. NoSuchJob, JobIsOver, UserError."""
         job = await self.job(caller, job_id)
         if job.user_id != caller.user_id and not caller.may_manage:
-            raise UserError("Only who started a training, or somebody who manages the server, can cancel it.")
+            raise NotYourJob(job_id)
         return await self._jobs.cancel(job)
 
     async def job(self, caller: Caller, job_id: int) -> Job:
@@ -133,21 +170,24 @@ class Service:
             raise NoSuchJob(job_id)
         return job
 
-    async def jobs(self, caller: Caller, *, limit: int = 10) -> list[Job]:
+    async def jobs(self, caller: Caller, *, limit: int = 10, skip: int = 0) -> list[Job]:
         """The latest jobs of the caller's server; at the console of all."""
-        return await self.registry.jobs(server_id=None if caller.server_id == HOUSE else caller.server_id, limit=limit)
+        server_id = None if caller.server_id == HOUSE else caller.server_id
+        return await self.registry.jobs(server_id=server_id, limit=limit, skip=skip)
 
     def watch(self, job_id: int) -> AsyncGenerator[JobView]:
         """The job as it is, and each time it has changed, up to its end."""
-        return self._jobs.watch(job_id)
+        return self._jobs.views.watch(job_id)
 
-    async def show_job_at(self, job_id: int, channel_id: int, message_id: int) -> None:
+    async def show_job_at(self, job_id: int, channel_id: int, message_id: int) -> Job:
         """Remember the message that shows a job's progress, so that it is taken up again after a restart."""
-        await self._jobs.refresh(await self.registry.set_message(job_id, channel_id, message_id))
+        job = await self.registry.set_message(job_id, channel_id, message_id)
+        await self._jobs.views.refresh(job)
+        return job
 
     @property
-    def trainer_pid(self) -> int | None:
-        return self._jobs.running_pid
+    def trainer_pids(self) -> list[int]:
+        return self._jobs.pids
 
     # --- speaking -----------------------------------------------------------------------------------------------------
 
@@ -155,41 +195,61 @@ class Service:
         self,
         caller: Caller,
         *,
+        model: ModelVersion | None = None,
         prompt: str = "",
-        model: str | None = None,
+        answers: Sequence[str] = (),
         count: int = 1,
-        answers: str | None = None,
+        creativity: Creativity = Creativity.USUAL,
+        length: Length = Length.USUAL,
         seed: int | None = None,
         on_delta: OnDelta | None = None,
     ) -> Answer:
-        """`count` posts in a model's voice; `answers` is a text to reply to. The same seed gives the same posts.
+        """`count` posts in a model's voice, by default the channel's. The same seed gives the same posts.
 
-        NoSuchModel, OutOfRange or EngineTrouble. An engine that dies before anything was shown is asked once more.
+        `answers` are the texts that led up to it, oldest first; the last is the one to reply to. NoSuchModel,
+        NotAllowed, OutOfRange or EngineTrouble. An engine that dies before anything was shown is asked once more.
         """
+        self.require_say(caller, prompt=prompt, count=count)
+        engine = self.config.engine
+        chosen = model or self.library.default(caller)
+        self.permits.count_ask(caller)
+        fewest, most = token_range(engine, length)
+        request = Generate(
+            id=0,
+            model=str(self.data.models / chosen.folder),
+            prompt=" ".join(prompt.split()),
+            answers=_latest(answers, engine.max_prompt_chars),
+            count=count,
+            temperature=temperature(engine, creativity),
+            top_p=engine.top_p,
+            min_tokens=fewest,
+            max_tokens=most,
+            seed=random.getrandbits(48) if seed is None else seed,
+            stream=on_delta is not None,
+        )
+        self._saying += 1
+        self._silent.clear()
+        try:
+            completed = await self._generate(request, on_delta)
+        finally:
+            self._saying -= 1
+            if not self._saying:
+                self._silent.set()
+        if not completed.texts:
+            raise EngineTrouble("Nothing fit to be seen came out this time. Try again, or another prompt.")
+        return Answer(
+            model=chosen, prompt=request.prompt, texts=completed.texts, seed=request.seed, seconds=completed.seconds
+        )
+
+    def require_say(self, caller: Caller, *, prompt: str = "", count: int = 1) -> None:
+        """What `say` would raise at once, before the engine is asked."""
+        self._require_running()
+        require(self.permits.speaking(caller))
         if not 1 <= count <= MAX_COUNT:
             raise OutOfRange("The number of posts", count, allowed=f"between 1 and {MAX_COUNT}")
         limit = self.config.engine.max_prompt_chars
         if len(prompt) > limit:
             raise OutOfRange("A prompt", f"{len(prompt):,} characters long", allowed=f"at most {limit:,} characters")
-        chosen = self.model(caller, model)
-        seed = random.getrandbits(48) if seed is None else seed
-        engine = self.config.engine
-        request = Generate(
-            id=0,
-            model=str(self._data.models / chosen.folder),
-            prompt=" ".join(prompt.split()),
-            answers=answers[-limit:] if answers else None,
-            count=count,
-            temperature=engine.temperature,
-            top_p=engine.top_p,
-            max_tokens=engine.max_tokens,
-            seed=seed,
-            stream=on_delta is not None,
-        )
-        completed = await self._generate(request, on_delta)
-        if not completed.texts:
-            raise EngineTrouble("Nothing fit to be seen came out this time. Try again, or another prompt.")
-        return Answer(model=chosen, prompt=request.prompt, texts=completed.texts, seed=seed, seconds=completed.seconds)
 
     async def _generate(self, request: Generate, on_delta: OnDelta | None) -> Completed:
         for attempt in (1, 2):
@@ -209,47 +269,55 @@ class Service:
                 await asyncio.sleep(0)  # let its owner notice before the next is asked
         raise AssertionError("the engine ended a request without an answer")
 
-    # --- models -------------------------------------------------------------------------------------------------------
-
-    async def read_models(self) -> None:
-        """Read the list of models anew from the registry."""
-        self._models = await self.registry.models()
-
-    def models(self, caller: Caller) -> list[ModelVersion]:
-        """The models that the caller may use, newest first: the server's own and the house's; at the console all."""
-        if caller.server_id == HOUSE:
-            return list(self._models)
-        return [m for m in self._models if m.server_id in (caller.server_id, HOUSE)]
-
-    def model(self, caller: Caller, name: str | None) -> ModelVersion:
-        """The model of that name, the server's own before the house's; without a name the newest. NoSuchModel."""
-        visible = sorted(self.models(caller), key=lambda m: m.server_id != caller.server_id)
-        if name is None:
-            newest = self.models(caller)
-            if not newest:
-                raise NoSuchModel(None)
-            return newest[0]
-        wanted = name.strip().removeprefix("@").lower()
-        for model in visible:
-            if model.name.lower() == wanted:
-                return model
-        names = [m.name for m in visible]
-        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-        raise NoSuchModel(name.strip(), known=near or names)
+    # --- the house ----------------------------------------------------------------------------------------------------
 
     async def status(self) -> Status:
         """How the house is."""
         ready = self.engine.ready
+        unfinished = await self.registry.unfinished()
+        running = sum(job.state != "queued" for job in unfinished)
         return Status(
-            engine=f"{ready.base} on {ready.device} in {ready.precision}" if ready else "starting",
-            waiting_jobs=len(await self.registry.unfinished()),
-            models=len(self._models),
-            free_mb=self._data.free_mb,
+            engine=f"{ready.base} on {ready.device} in {ready.precision}" if ready else None,
+            running_jobs=running,
+            waiting_jobs=len(unfinished) - running,
+            models=len(self.library.visible(Caller(server_id=HOUSE, user_id=0))),
+            free_mb=self.data.free_mb,
         )
+
+    async def drain(self) -> None:
+        """Take no more work, let running trainings write a checkpoint, and finish what is being said."""
+        self._draining = True
+        await self._jobs.drain()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._silent.wait(), self.config.bot.stop_grace_s)
+
+    async def tidy(self) -> None:
+        """Drop what was kept long enough: deleted models, the files of failed jobs, plans that nobody agreed to."""
+        now = datetime.now(UTC)
+        await self.library.purge()
+        await self._jobs.tidy(older_than=now - KEEP_FILES)
+        for job in await self.registry.unfinished():
+            if not job.confirmed and job.created_at < now - CONFIRM_WITHIN:
+                await self._jobs.cancel(job)
+
+    async def keep_tidy(self) -> None:
+        """Tidy now and then, until cancelled."""
+        while True:
+            try:
+                await self.tidy()
+            except Exception:
+                log.exception("tidying failed")
+            await asyncio.sleep(UPKEEP_EVERY_S)
+
+    def _require_running(self) -> None:
+        if self._draining:
+            raise Restarting
 
 
 @asynccontextmanager
-async def open_service(config: Config, data: DataDir, command: str) -> AsyncIterator[Service]:
+async def open_service(
+    config: Config, data: DataDir, command: str, *, programs: Programs = OUR_PROGRAMS
+) -> AsyncIterator[Service]:
     """The service on a data directory, with its queue running and its engine starting.
 
     SetupError if the directory is in use or can't be written. At the end the children are stopped; unfinished jobs go
@@ -259,12 +327,12 @@ async def open_service(config: Config, data: DataDir, command: str) -> AsyncIter
         data.open(command)
         stack.callback(data.close)
         registry = await stack.enter_async_context(Registry.open(data.registry_file))
-        jobs = Jobs(config, data, registry)
-        engine = Engine(config.training.base, config.engine, grace_s=config.bot.stop_grace_s)
+        jobs = Jobs(config, data, registry, program=programs.trainer)
+        base, grace_s = config.training.base, config.bot.stop_grace_s
+        engine = Engine(base, config.engine, grace_s=grace_s, program=programs.engine)
         service = Service(config, data, registry, jobs, engine)
-        await service.read_models()
-        await jobs.load()
-        for name, loop in (("jobs", jobs.run()), ("engine", engine.run())):
+        await service.load()
+        for name, loop in (("jobs", jobs.run()), ("engine", engine.run()), ("upkeep", service.keep_tidy())):
             task = asyncio.create_task(loop, name=name)
             stack.push_async_callback(_end, task)
         yield service
@@ -280,36 +348,12 @@ async def _end(task: asyncio.Task[None]) -> None:
         log.exception("%s ended badly", task.get_name())
 
 
-def _handle(text: str) -> str:
-    handle = text.strip().removeprefix("@")
-    if len(handle) > 100 or not _HANDLE.fullmatch(handle):
-        raise OutOfRange("A handle", f"“{text[:60]}”", allowed="letters, digits and underscores, like @nasa")
-    return handle
-
-
-def _name(text: str) -> str:
-    name = text.strip().removeprefix("@")
-    if len(name) > MAX_NAME_CHARS or not _NAME.fullmatch(name):
-        raise OutOfRange(
-            "A model's name", f"“{text[:60]}”", allowed=f"letters, digits, spaces and . _ -, at most {MAX_NAME_CHARS}"
-        )
-    return name
-
-
-def _group(files: Sequence[Path]) -> list[tuple[str, list[Path]]]:
-    """(source, its files) for each account. Unreadable for a kind of file that no source reads."""
-    groups: list[tuple[str, list[Path]]] = []
-    loose: list[Path] = []
-    for path in files:
-        match path.suffix.lower():
-            case ".zip":
-                groups.append(("x_archive", [path]))
-            case ".js":
-                if not loose:
-                    groups.append(("x_archive", loose))
-                loose.append(path)
-            case ".jsonl" | ".ndjson" | ".json":
-                groups.append(("jsonl", [path]))
-            case _:
-                raise Unreadable(path.name, "it is neither an X archive (.zip, tweets.js) nor posts as .jsonl")
-    return groups
+def _latest(texts: Sequence[str], limit: int) -> tuple[str, ...]:
+    """The latest of the texts that together have at most `limit` characters; the last one is cut if need be."""
+    kept: list[str] = []
+    for text in reversed([text for text in texts if text.strip()]):
+        if kept and len(text) > limit:
+            break
+        kept.insert(0, text[-limit:])
+        limit -= len(text)
+    return tuple(kept)

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from bot.progress import figures, fraction, headline
 from bot.records import JobView
+from bot.strings import strings
 
+SAY = strings()  # terminals are the operator's, and their language is English
 PLAIN_LINE_EVERY_S = 5.0
 BAR_CHARS = 24
 BAR_COLUMNS_CHARS = BAR_CHARS + 30  # the bar with spinner, phase and percentage, and the spaces between
@@ -41,10 +43,10 @@ async def _bars(console: Console, views: AsyncGenerator[JobView]) -> JobView:
             done = fraction(view)
             bars.update(
                 bar,
-                description=headline(view),
+                description=headline(view, SAY),
                 total=None if done is None else 1.0,
                 completed=done or 0.0,
-                figures=_fitting(figures(view), console.width - BAR_COLUMNS_CHARS),
+                figures=_fitting(figures(view, SAY), console.width - BAR_COLUMNS_CHARS),
             )
     return view
 
@@ -65,11 +67,11 @@ async def _lines(console: Console, views: AsyncGenerator[JobView]) -> JobView:
     async for view in views:
         for line in news.of(view):
             console.print(line, soft_wrap=True)
-        text = headline(view)
+        text = headline(view, SAY)
         due = time.monotonic() - printed_at >= PLAIN_LINE_EVERY_S
-        if text != last_headline or (due and figures(view)):
+        if text != last_headline or (due and figures(view, SAY)):
             done = fraction(view)
-            parts = [text, *([f"{done:.0%}"] if done is not None else []), *figures(view)]
+            parts = [text, *([f"{done:.0%}"] if done is not None else []), *figures(view, SAY)]
             console.print(" · ".join(parts), soft_wrap=True, highlight=False)
             last_headline, printed_at = text, time.monotonic()
     return view

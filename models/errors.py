@@ -5,17 +5,26 @@ MockingbirdError
 │   ├── Unreadable         a file that is not what it should be
 │   ├── NoPosts            a source without a single usable post
 │   ├── TooFewPosts        less text than a voice needs
+│   ├── NothingGiven       neither files nor handles to learn from
+│   ├── UnevenFiles        files of more accounts than there are handles
 │   ├── NoSource           a handle whose posts can't be had
 │   ├── NoSuchModel
+│   ├── ModelGone          what an old message was about has been deleted
 │   ├── NameTaken          another model has that name
 │   ├── AlreadyTraining    the same work is queued or running
+│   ├── AlreadyHere        the same work is done
+│   ├── NotAllowed         a rule of the operator or the server's admins
+│   ├── NotYours           another server's model, or the house's
+│   ├── CantPost           Discord does not let the bot write there
 │   ├── NoSuchJob
 │   ├── JobIsOver          nothing left to cancel
+│   ├── NotYourJob         somebody else's job
+│   ├── CantRetry          a job that is not over, or has no files left
 │   ├── OutOfRange         a number, a length or a name outside its limits
-│   ├── QueueFull
 │   ├── DiskFull
 │   ├── Unusable           a device or a base that can't do what was asked
-│   └── EngineTrouble      the engine can't answer now
+│   ├── EngineTrouble      the engine can't answer now
+│   └── Restarting         the bot takes no more work
 ├── SetupError             for the operator: what is wrong with the set-up and how to mend it
 │   ├── ConfigError
 │   ├── DataDirInUse
@@ -31,7 +40,7 @@ MockingbirdError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -57,7 +66,7 @@ class NoPosts(UserError):
     def __init__(self, handle: str, *, downloaded: int = 0, retweets: int = 0, short: int = 0) -> None:
         found = f"{downloaded} posts, of which {retweets} retweets and {short} too short" if downloaded else "no posts"
         super().__init__(f"I found nothing to learn from @{handle}: {found}. Is this the right file?")
-        self.handle, self.downloaded = handle, downloaded
+        self.handle, self.downloaded, self.retweets, self.short = handle, downloaded, retweets, short
 
 
 class TooFewPosts(UserError):
@@ -69,7 +78,22 @@ class TooFewPosts(UserError):
             f"{who}: only {characters:,} characters of text are left after cleaning, and a voice needs at least "
             f"{needed:,}. Add an archive with more posts."
         )
-        self.characters, self.needed = characters, needed
+        self.who, self.characters, self.needed = who, characters, needed
+
+
+class NothingGiven(UserError):
+    """Neither files nor handles to learn from."""
+
+    def __init__(self) -> None:
+        super().__init__("Tell me what to learn from: an X archive (ZIP or tweets.js) or a JSONL file of posts.")
+
+
+class UnevenFiles(UserError):
+    """There are files of more accounts than there are handles."""
+
+    def __init__(self, *, files: int, handles: int) -> None:
+        super().__init__(f"There are {files} accounts' files and {handles} handles. Name all of the accounts, or none.")
+        self.files, self.handles = files, handles
 
 
 class NoSource(UserError):
@@ -93,28 +117,70 @@ class NoSuchModel(UserError):
         self.name = name
 
 
+class ModelGone(UserError):
+    """The model that a message is about is not there any more, or not for whoever asks."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no model behind that message any more. /models list shows what there is.")
+
+
 class NameTaken(UserError):
     """Another model, of other accounts, has that name."""
 
     def __init__(self, name: str, *, handles: Sequence[str]) -> None:
         who = " & ".join(f"@{h}" for h in handles)
         super().__init__(f"“{name}” is already the name of a model of {who}. Choose another name.")
-        self.name = name
+        self.name, self.who = name, who
 
 
 class AlreadyTraining(UserError):
     """The same work is already queued or running."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"“{name}” is already being trained. /jobs shows how far it is.")
+        super().__init__(f"“{name}” is already being trained. /jobs list shows how far it is.")
         self.name = name
+
+
+class AlreadyHere(UserError):
+    """The same files, with the same settings, have made a model already."""
+
+    def __init__(self, name: str, *, version: int) -> None:
+        super().__init__(
+            f"“{name}” has learned exactly these posts already (version {version}): /say model:{name}. "
+            f"Training it again would give the same model; a newer archive gives a new version."
+        )
+        self.name, self.version = name, version
+
+
+class NotAllowed(UserError):
+    """A rule of the operator or of the server's admins forbids it; `facts` fill in the rule's sentence."""
+
+    def __init__(self, text: str, *, rule: str, facts: Mapping[str, object]) -> None:
+        super().__init__(text)
+        self.rule, self.facts = rule, facts
+
+
+class NotYours(UserError):
+    """The model belongs to somebody else; it can be used, not changed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"“{name}” comes from the operator: you can use it here, but not change it.")
+        self.name = name
+
+
+class CantPost(UserError):
+    """Discord does not let the bot write in a channel."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(f"I can't write in this channel. Give me {missing} here, then try again.")
+        self.missing = missing
 
 
 class NoSuchJob(UserError):
     """No job of that number is visible here."""
 
     def __init__(self, job_id: int) -> None:
-        super().__init__(f"There is no job #{job_id} here. /jobs lists them.")
+        super().__init__(f"There is no job #{job_id} here. /jobs list shows them.")
         self.job_id = job_id
 
 
@@ -126,20 +192,31 @@ class JobIsOver(UserError):
         self.job_id, self.state = job_id, state
 
 
+class NotYourJob(UserError):
+    """Only who asked for a job can do that, or somebody who manages the server."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"Only who started job #{job_id}, or somebody who manages the server, can do that.")
+        self.job_id = job_id
+
+
+class CantRetry(UserError):
+    """A job that is not over, or whose files are gone."""
+
+    def __init__(self, job_id: int, *, state: str) -> None:
+        super().__init__(
+            f"Job #{job_id} ({state}) can't be tried again: only a failed or cancelled one can, for a few days. "
+            f"Start it anew with /train."
+        )
+        self.job_id, self.state = job_id, state
+
+
 class OutOfRange(UserError):
     """A number or a length is outside its limits."""
 
     def __init__(self, what: str, value: object, *, allowed: str) -> None:
         super().__init__(f"{what} can't be {value}: it has to be {allowed}.")
-        self.what, self.value = what, value
-
-
-class QueueFull(UserError):
-    """As many jobs wait as the operator allows."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The training queue is full ({limit} jobs). Try again when one has finished.")
-        self.limit = limit
+        self.what, self.value, self.allowed = what, value, allowed
 
 
 class DiskFull(UserError):
@@ -150,7 +227,7 @@ class DiskFull(UserError):
             f"There is too little disk space: {free_mb:,} MB are free and {needed_mb:,} MB are needed. "
             f"The operator has to make room in {path.name}/."
         )
-        self.free_mb, self.needed_mb = free_mb, needed_mb
+        self.path, self.free_mb, self.needed_mb = path, free_mb, needed_mb
 
 
 class Unusable(UserError):
@@ -159,6 +236,17 @@ class Unusable(UserError):
 
 class EngineTrouble(UserError):
     """The engine can't answer now."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Restarting(UserError):
+    """The bot is about to stop, and takes no more work."""
+
+    def __init__(self) -> None:
+        super().__init__("I am being restarted. Try again in a minute; trainings go on by themselves.")
 
 
 class SetupError(MockingbirdError):

@@ -138,7 +138,7 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     """Hash every file of a model folder into the manifest and write it, last; returns it as written."""
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST and p.suffix != ".part"):
-        files[path.relative_to(folder).as_posix()] = _sha256(path)
+        files[path.relative_to(folder).as_posix()] = sha256_of(path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
     sealed = msgspec.structs.replace(manifest, files=files)
@@ -165,11 +165,12 @@ def verify(folder: Path) -> Manifest:
             raise BadModelFolder(folder, f"its manifest names a file outside: {name}")
         if not path.is_file():
             raise BadModelFolder(folder, f"{name} is missing")
-        if _sha256(path) != digest:
+        if sha256_of(path) != digest:
             raise BadModelFolder(folder, f"{name} is not the file that was saved (SHA-256 differs)")
     return manifest
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

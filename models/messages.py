@@ -81,10 +81,11 @@ class Generate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     id: int
     model: str | None
     prompt: str = ""
-    answers: str | None = None  # the text to reply to
+    answers: tuple[str, ...] = ()  # what led up to it, oldest first; the last text is the one to reply to
     count: Annotated[int, Meta(ge=1, le=16)] = 1
     temperature: Annotated[float, Meta(ge=0, le=5)] = 0.9
     top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    min_tokens: Annotated[int, Meta(ge=1, le=2048)] = 1
     max_tokens: Annotated[int, Meta(ge=1, le=2048)] = 96
     seed: int
     stream: bool = False
@@ -94,6 +95,12 @@ class Cancel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=
     """Bot to engine: the request is not wanted any more."""
 
     id: int
+
+
+class Unload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="unload", tag_field="type"):
+    """Bot to engine: these model folders are gone; drop them from memory. There is no answer."""
+
+    models: tuple[str, ...]
 
 
 # --- engine to bot ----------------------------------------------------------------------------------------------------
@@ -142,7 +149,7 @@ class Stopped(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
 TrainerMessage = Hello | Progress | Sample | Notice | Done | Failed | Cancelled
 EngineMessage = Hello | Ready | Delta | Completed | Refused | Stopped | Failed
-EngineRequest = Generate | Cancel
+EngineRequest = Generate | Cancel | Unload
 Message = TrainerMessage | EngineMessage | EngineRequest
 
 _encoder = msgspec.json.Encoder()

@@ -6,6 +6,7 @@ A format adds no special tokens: it works with any base that has an end-of-text 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sequence:
+class TrainingText:
     """One training sequence as text. The loss is on `target` and the end of text, never on `context`."""
 
     context: str
@@ -25,12 +26,15 @@ class TextFormat(Protocol):
 
     name: str
 
-    def sequence(self, text: str, answers: str | None = None) -> Sequence:
+    def sequence(self, text: str, answers: str | None = None) -> TrainingText:
         """The training sequence of a post; `answers` is the text that it replies to, if known."""
         ...
 
-    def opening(self, prompt: str, answers: str | None = None) -> str:
-        """The text that the model is to continue (without the leading end-of-text token)."""
+    def opening(self, prompt: str, answers: Sequence[str] = ()) -> str:
+        """The text that the model is to continue (without the leading end-of-text token).
+
+        `answers` are the texts that led up to it, oldest first; the last one is the one to reply to.
+        """
         ...
 
 
@@ -43,11 +47,11 @@ class QuotedFormat:
 
     name = "quoted-1"
 
-    def sequence(self, text: str, answers: str | None = None) -> Sequence:
-        return Sequence(context=self._quote(answers), target=text)
+    def sequence(self, text: str, answers: str | None = None) -> TrainingText:
+        return TrainingText(context=self._quote(answers), target=text)
 
-    def opening(self, prompt: str, answers: str | None = None) -> str:
-        return self._quote(answers) + prompt
+    def opening(self, prompt: str, answers: Sequence[str] = ()) -> str:
+        return "".join(map(self._quote, answers)) + prompt
 
     @staticmethod
     def _quote(answers: str | None) -> str:

@@ -57,12 +57,19 @@ def write_config(config: Config, tmp_path: Path) -> Callable[..., Path]:
         for name, table in tables.items():
             lines.append(f"[{name}]")
             for key, value in {**table, **changes.get(name, {})}.items():
-                lines.append(f"{key} = {json.dumps(value)}")
+                lines.append(f"{key} = {_toml(value)}")
         path = tmp_path / "config.toml"
         path.write_text("\n".join(lines) + "\n")
         return path
 
     return write
+
+
+def _toml(value: object) -> str:
+    """A value as TOML has it: JSON, but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
 
 
 @pytest.fixture

@@ -24,13 +24,11 @@ class CancelRequested(Exception):
 class Run:
     """What a stage knows of its parent: where to report, and whether to stop."""
 
-    def __init__(self, folder: RunFolder, channel: Channel) -> None:
+    def __init__(self, folder: RunFolder, channel: Channel, cancel: threading.Event) -> None:
         self.folder = folder
         self._channel = channel
-        self._cancel = threading.Event()
+        self._cancel = cancel
         self._reported_at = 0.0
-        signal.signal(signal.SIGTERM, lambda *_: self._cancel.set())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the bot, which then tells us
 
     def check(self) -> None:
         """Raise CancelRequested if the parent asked to stop."""
@@ -75,9 +73,12 @@ class Run:
 
 def run_stage(role: str, path: Path, stage: Callable[[Run], None]) -> int:
     """Run the stage in this process and say how it ended; returns the exit code."""
+    cancel = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: cancel.set())  # before the hello: from then on one may come
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the bot, which then tells us
     channel = Channel(role, nice=10)
     try:
-        stage(Run(RunFolder(path), channel))
+        stage(Run(RunFolder(path), channel, cancel))
     except CancelRequested:
         channel.send(Cancelled())
         return 0

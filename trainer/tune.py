@@ -24,13 +24,14 @@ from models.engine.device import Placement
 from models.engine.generation import Generation
 from models.engine.loading import load_weights
 from models.engine.voices import Voice
+from models.errors import Unusable
 from models.files import read_json, write_json
 from models.messages import Generate
 from models.records import Method, TrainingSettings
 from models.text import TextFormat
 from trainer.dataset import Batch, Example, collate, plan_epoch
 from trainer.evaluate import bits_per_byte, loss_sum
-from trainer.run import Run
+from trainer.run import CancelRequested, Run
 
 SMALL_PARAMETERS = 30_000_000  # up to here full fine-tuning is as cheap as LoRA and learns more (docs/log.md)
 WARMUP_FRACTION = 0.05  # of all planned steps
@@ -50,6 +51,7 @@ class TuneState(msgspec.Struct, frozen=True, kw_only=True):
     bits_per_byte: tuple[tuple[int, float], ...] = ()  # (step, held-out)
     losses: tuple[tuple[int, float], ...] = ()  # (step, mean training loss since the last evaluation)
     stale: int = 0  # evaluations since the best one
+    pending: tuple[float, ...] = ()  # training losses of the steps since the last evaluation
 
     @property
     def best(self) -> float:
@@ -117,7 +119,7 @@ class Tuner:
         if not state.bits_per_byte:
             self._run.progress("evaluate", 0)
             state = self._evaluated(state, held_batches, [])
-        losses: list[Tensor] = []
+        losses = [torch.tensor(loss, device=self._placement.device) for loss in state.pending]
         loss_now: float | None = None
         self._model.train()
         while state.step < len(batches) and state.stale < settings.patience:
@@ -131,21 +133,27 @@ class Tuner:
             if state.step % 8 == 0:
                 loss_now = torch.stack(losses[-32:]).mean().item()
             rate = (tokens - started_tokens) / max(1e-6, time.monotonic() - began)
-            self._run.progress(
-                "train",
-                state.step,
-                len(batches),
-                eta_s=sum(sizes[state.step :]) / rate,
-                loss=loss_now,
-                bits_per_byte=state.bits_per_byte[-1][1],
-                tokens_per_s=rate,
-            )
             if state.step in eval_steps:
                 state = self._evaluated(state, held_batches, losses)
                 losses = []
                 self._save(msgspec.structs.replace(state, seconds=time.monotonic() - started))
                 self._run.sample(state.step, self.sample(state.step))
                 self._model.train()
+            try:
+                self._run.progress(
+                    "train",
+                    state.step,
+                    len(batches),
+                    eta_s=sum(sizes[state.step :]) / rate,
+                    loss=loss_now,
+                    bits_per_byte=state.bits_per_byte[-1][1],
+                    tokens_per_s=rate,
+                )
+            except CancelRequested:  # perhaps only a restart of the bot: the next trainer goes on from this very step
+                if not self._checkpoint(state.step).exists():
+                    pending = tuple(loss.item() for loss in losses)
+                    self._save(msgspec.structs.replace(state, pending=pending))
+                raise
         self._load_best(state)
         return Tuned(
             model=self._accelerator.unwrap_model(self._model),
@@ -197,19 +205,25 @@ class Tuner:
                 return self._model(input_ids=ids, use_cache=False).logits
 
         value = bits_per_byte(logits, held_batches, self._placement.device)
+        mean_loss = torch.stack(losses).mean().item() if losses else None
+        if not math.isfinite(value) or (mean_loss is not None and not math.isfinite(mean_loss)):
+            raise Unusable(
+                f"The training diverged (its loss is no number any more, step {state.step}). The operator can lower "
+                f"[training] learning_rate, now {self._settings.learning_rate}."
+            )
         is_best = not state.bits_per_byte or value < state.best
         if is_best:
             self._folder.mkdir(parents=True, exist_ok=True)
             part = self._folder / "best.part"
             save_file(self._weights(), part)
             part.replace(self._best_file(state.step))
-        mean_loss = torch.stack(losses).mean().item() if losses else None
         return msgspec.structs.replace(
             state,
             bits_per_byte=(*state.bits_per_byte, (state.step, value)),
             losses=(*state.losses, (state.step, mean_loss)) if mean_loss is not None else state.losses,
             best_step=state.step if is_best else state.best_step,
             stale=0 if is_best else state.stale + 1,
+            pending=(),
         )
 
     def _collate(self, examples: Sequence[Example], numbers: list[int]) -> Batch:
@@ -226,14 +240,18 @@ class Tuner:
     def _best_file(self, step: int) -> Path:
         return self._folder / f"best-{step}.safetensors"
 
+    def _checkpoint(self, step: int) -> Path:
+        return self._folder / f"step-{step}"
+
     def _save(self, state: TuneState) -> None:
         part = self._folder / "step.part"
         shutil.rmtree(part, ignore_errors=True)
         self._accelerator.save_state(str(part))
         write_json(part / STATE, state)
-        part.replace(self._folder / f"step-{state.step}")
+        part.replace(self._checkpoint(state.step))
+        kept = (self._checkpoint(state.step), self._best_file(state.best_step))
         for path in self._folder.iterdir():
-            if path.name not in (f"step-{state.step}", self._best_file(state.best_step).name):
+            if path not in kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _resume(self) -> TuneState:

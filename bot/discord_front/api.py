@@ -1,11 +1,16 @@
-"""Where Discord's REST API is: at Discord, or for tests at a stand-in on loopback."""
+"""Where Discord's REST API is, at Discord or for tests at a stand-in on loopback, and how it fails."""
 
 from __future__ import annotations
 
 import os
 from urllib.parse import urlsplit
 
+import aiohttp
+import discord
+
 from models.errors import SetupError
+
+TROUBLE = (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError)  # refused, or not reached
 
 VARIABLE = "MOCKINGBIRD_DISCORD_API"
 DISCORD = "https://discord.com/api/v10"

@@ -3,144 +3,199 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import itertools
 import logging
-import re
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, Self
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import discord
 
-from bot.discord_front.render import fitting, literal, progress_text
+from bot.discord_front.api import TROUBLE
+from bot.discord_front.components import row_of
+from bot.discord_front.render import fitting, literal, progress_text, title, without_links
+from bot.discord_front.speaking import say_button
+from bot.discord_front.trainings import cancel_button, retry_button
+from bot.progress import duration
 from bot.records import Caller, Job, JobState, JobView
-from bot.service import Service
+from bot.strings import Strings
 from models.errors import UserError
+
+if TYPE_CHECKING:
+    from bot.discord_front.client import Mockingbird
 
 log = logging.getLogger(__name__)
 
-RETRY_DELAYS_S = (1.0, 5.0, 30.0, 120.0)  # for what has to arrive: the last edit and the announcement
+RETRY_DELAYS_S = (1.0, 5.0, 30.0, 120.0)  # for what has to arrive; the last one again and again
+LATE_S = 300.0  # after the end of a job: an announcement that comes later says so
 FIRST_POSTS = 3
+ARCHIVED = 50083  # Thread is archived: a new message opens it again
 
 
-class CancelButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"cancel:(?P<job>\d+)"):
-    """Cancels a job. Its job's number is in its custom id, so it outlives restarts."""
+class ProgressMessage:
+    """The message of one job, from the first word to the announcement of the end."""
 
-    def __init__(self, job_id: int) -> None:
-        self.job_id = job_id
-        button = discord.ui.Button[discord.ui.View](
-            label="Cancel", style=discord.ButtonStyle.secondary, custom_id=f"cancel:{job_id}"
-        )
-        super().__init__(button)
+    def __init__(self, client: Mockingbird, job: Job) -> None:
+        assert job.channel_id is not None
+        self._client = client
+        self._service = client.service
+        self._job = job
+        self._channel = client.get_partial_messageable(job.channel_id, guild_id=job.server_id)
+        self._message: discord.PartialMessage | None = None
+        self._is_archived = False  # the thread that it is in, so that it can't be edited
+        if job.message_id is not None:
+            self._message = self._channel.get_partial_message(job.message_id)
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        return cls(int(match["job"]))
+    @property
+    def _say(self) -> Strings:
+        """The language of the server, which is not known yet when the bot starts."""
+        return self._client.language_of(self._job.server_id)
 
-    async def callback(self, interaction: discord.Interaction) -> None:
-        await interaction.response.defer(ephemeral=True, thinking=True)
-        service: Service = interaction.client.service  # type: ignore[attr-defined]
-        try:
-            await service.cancel(caller_of(interaction), self.job_id)
-            text = f"Job #{self.job_id} is being cancelled."
-        except UserError as exc:
-            text = literal(str(exc))
-        await interaction.followup.send(text, ephemeral=True)
+    async def post(self) -> str:
+        """Send the message, unless there is one; returns its address. discord.HTTPException if it can't be sent."""
+        if self._message is None:
+            view = JobView(job=self._job)
+            # The nonce lets Discord tell a second try from a second message.
+            sent = await self._channel.send(**self._parts(view), nonce=f"job-{self._job.id}")
+            self._message = self._channel.get_partial_message(sent.id)
+            self._job = await self._service.show_job_at(self._job.id, sent.channel.id, sent.id)
+        return self._message.jump_url
 
+    async def follow(self) -> None:
+        """Keep it up to date, at most one edit per interval, and at the end say so in a new message, once.
 
-def caller_of(interaction: discord.Interaction) -> Caller:
-    """Who asks. In a direct message the member's own id stands for the server."""
-    return Caller(
-        server_id=interaction.guild_id or interaction.user.id,
-        user_id=interaction.user.id,
-        channel_id=interaction.channel_id,
-        may_manage=interaction.guild_id is not None and interaction.permissions.manage_guild,
-    )
-
-
-def progress_view(job: Job) -> discord.ui.View | None:
-    """The buttons of a progress message: none once the job is over."""
-    if job.state.is_over:
-        return None
-    view = discord.ui.View(timeout=None)
-    view.add_item(CancelButton(job.id))
-    return view
-
-
-async def follow(client: discord.Client, service: Service, job: Job) -> None:
-    """Keep the job's message up to date, at most one edit per interval, and at the end say so in a new message.
-
-    A message or a channel that is gone ends the editing, not the job.
-    """
-    assert job.channel_id and job.message_id
-    channel = client.get_partial_messageable(job.channel_id)
-    message: discord.PartialMessage | None = channel.get_partial_message(job.message_id)
-    interval_s = service.config.discord.progress_every_s
-    shown = ""
-    view = JobView(job=job)
-    async with aclosing(service.watch(job.id)) as views:
-        async for view in views:
-            if view.job.state.is_over or message is None:
-                continue
-            text = progress_text(view)
-            if text != shown:
-                shown = text
-                if not await _edit(message, view):
-                    message = None
-                await asyncio.sleep(interval_s)
-    if message is not None:
-        for delay_s in (*RETRY_DELAYS_S, None):
-            if await _edit(message, view) or delay_s is None:
+        A message or a channel that is gone ends the editing, not the job. A bot that stops leaves the rest to the next.
+        """
+        await self._client.wait_until_ready()  # before that the server's language is unknown
+        if self._message is None:
+            async for _ in _tries():
+                if await self._try_post():
+                    break
+        interval_s = self._service.config.discord.progress_every_s
+        shown: dict[str, Any] = {}
+        view = JobView(job=self._job)
+        async with aclosing(self._service.watch(self._job.id)) as views:
+            async for view in views:
+                if view.job.state.is_over:
+                    break
+                text = progress_text(view, self._say)
+                if text != shown.get("content") and self._message is not None:
+                    shown = {"content": text}
+                    if not await self._edit(view):
+                        self._message = None
+                    if not view.paused:
+                        await asyncio.sleep(interval_s)
+                if view.paused:
+                    return
+        self._job, self._is_archived = view.job, False
+        async for _ in _tries():
+            if self._message is None or await self._edit(view):
                 break
-            await asyncio.sleep(delay_s)
-    await _announce(channel, service, view.job)
+        async for _ in _tries():
+            if await self._announce():
+                break
+        if self._is_archived:  # the announcement has opened the thread again
+            await self._edit(view)
 
-
-async def _edit(message: discord.PartialMessage, view: JobView) -> bool:
-    """Whether there is still a message to edit; trouble on Discord's side is mended by the next edit."""
-    try:
-        await message.edit(content=progress_text(view), view=progress_view(view.job))
-    except (discord.NotFound, discord.Forbidden):
-        return view.job.state.is_over
-    except (discord.HTTPException, OSError) as exc:
-        log.warning("progress of job %d not shown: %s", view.job.id, exc)
-        return not view.job.state.is_over
-    return True
-
-
-async def _announce(channel: discord.PartialMessageable, service: Service, job: Job) -> None:
-    """Tell who asked how it ended, once: an edit notifies nobody."""
-    text = await _announcement(service, job)
-    for delay_s in (*RETRY_DELAYS_S, None):
+    async def _try_post(self) -> bool:
         try:
-            await channel.send(text, allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.user_id)]))
-        except (discord.NotFound, discord.Forbidden) as exc:
+            await self.post()
+        except TROUBLE as exc:
+            log.warning("job %d: its progress can't be shown: %s", self._job.id, exc)
+            return _is_final(exc)
+        return True
+
+    async def _edit(self, view: JobView) -> bool:
+        """Whether it worked, or never will; while the job runs, whether there is still a message to edit."""
+        assert self._message is not None
+        try:
+            await self._message.edit(**self._parts(view))
+        except (discord.NotFound, discord.Forbidden):
+            return view.job.state.is_over
+        except TROUBLE as exc:
+            log.warning("progress of job %d not shown: %s", view.job.id, exc)
+            self._is_archived = isinstance(exc, discord.HTTPException) and exc.code == ARCHIVED
+            return not view.job.state.is_over or _is_final(exc)
+        return True
+
+    def _parts(self, view: JobView) -> dict[str, Any]:
+        over = view.job.state.is_over
+        buttons = row_of(*([] if over else [cancel_button(view.job, self._say)]))
+        return {"content": progress_text(view, self._say), "view": buttons}
+
+    async def _announce(self) -> bool:
+        """Tell who asked how it ended, as a new message, for an edit notifies nobody. Whether that is settled."""
+        job = self._job
+        who = [discord.Object(job.user_id)] if job.user_id else []
+        mentions = discord.AllowedMentions(everyone=False, roles=False, users=who)
+        try:
+            await self._send_announcement(allowed_mentions=mentions, nonce=f"end-{job.id}", suppress_embeds=True)
+        except TROUBLE as exc:
+            if not _is_final(exc):
+                log.warning("job %d: not announced yet: %s", job.id, exc)
+                return False
             log.warning("job %d: its channel can't be told: %s", job.id, exc)
-        except (discord.HTTPException, OSError) as exc:
-            log.warning("job %d: not announced yet: %s", job.id, exc)
-            if delay_s is not None:
-                await asyncio.sleep(delay_s)
-                continue
-        await service.registry.set_announced(job.id)
-        return
+        await self._service.registry.set_announced(job.id)
+        await self._client.tell(
+            job.server_id, "ended", job=job.id, name=title(job, self._say), state=self._say.state(job)
+        )
+        return True
+
+    async def _send_announcement(self, **how: Any) -> None:
+        parts = await self._announcement()
+        try:
+            await self._channel.send(**parts, **how)
+        except discord.Forbidden:  # Attach Files may be what is missing
+            if "file" not in parts:
+                raise
+            del parts["file"]
+            await self._channel.send(**parts, **how)
+
+    async def _announcement(self) -> dict[str, Any]:
+        job, say = self._job, self._say
+        who = f"<@{job.user_id}>" if job.user_id else ""
+        facts = {"who": who, "name": title(job, say), "job": job.id}
+        assert job.ended_at is not None
+        late_s = (datetime.now(UTC) - job.ended_at).total_seconds()
+        late = [say("train.late", ago=duration(late_s))] if late_s > LATE_S else []
+        if job.state != JobState.DONE:
+            key = "train.ended_failed" if job.state == JobState.FAILED else "train.ended_cancelled"
+            lines = [say(key, **facts), *([literal(job.error)] if job.error else []), *late]
+            return {"content": fitting(lines, ""), "view": row_of(retry_button(job, say))}
+        return await self._good_news(facts, late, say)
+
+    async def _good_news(self, facts: dict[str, object], late: list[str], say: Strings) -> dict[str, Any]:
+        """The first posts, the picture of the run, and a button to have more."""
+        job, library = self._job, self._service.library
+        channel = self._client.get_channel(job.channel_id or 0)
+        parent_id = channel.parent_id if isinstance(channel, discord.Thread) else None
+        caller = Caller(server_id=job.server_id, user_id=0, channel_id=job.channel_id, parent_id=parent_id)
+        model = next((m for m in library.visible(caller) if m.job_id == job.id), None)
+        if model is None:  # deleted or trained again meanwhile
+            ended = say("log_channel.ended", job=job.id, name=title(job, say), state=say.state(job))
+            return {"content": fitting([f"{facts['who']} {ended}", *late], "")}
+        lines = [say("train.ready", **facts, version=model.version, posts=model.posts), *late]
+        try:
+            spoken = await self._service.say(caller, model=model, count=FIRST_POSTS)
+            lines += [f"> {literal(without_links(text)) or '…'}" for text in spoken.texts]
+        except UserError as exc:
+            lines.append(literal(say.error(exc), mentions=True))
+        parts: dict[str, Any] = {"content": fitting(lines, say("train.label")), "view": row_of(say_button(model, say))}
+        if picture := await library.picture(model):
+            parts["file"] = discord.File(io.BytesIO(picture), "training.png", description=str(model.name))
+        return parts
 
 
-async def _announcement(service: Service, job: Job) -> str:
-    who = f"<@{job.user_id}>"
-    match job.state:
-        case JobState.CANCELLED:
-            return f"{who} The training of **{literal(job.title)}** (job #{job.id}) is cancelled."
-        case JobState.FAILED:
-            return fitting(
-                [f"{who} The training of **{literal(job.title)}** (job #{job.id}) failed.", literal(job.error or "")],
-                "",
-            )
-        case _:
-            lines = [f"{who} **{literal(job.title)}** version {job.version} is ready: `/say model:{job.title}`"]
-            caller = Caller(server_id=job.server_id, user_id=job.user_id)
-            try:
-                answer = await service.say(caller, model=job.model, count=FIRST_POSTS)
-                lines += [f"> {literal(text)}" for text in answer.texts]
-            except UserError as exc:
-                lines.append(literal(str(exc)))
-            return fitting(lines, "-# AI imitation: none of this was said by the account.")
+def _is_final(error: BaseException) -> bool:
+    """Whether Discord refuses for a reason that does not go away: anything but "too many" and its own troubles."""
+    return isinstance(error, discord.HTTPException) and error.status != 429 and 400 <= error.status < 500
+
+
+async def _tries() -> AsyncIterator[None]:
+    """Again and again, with longer and longer pauses, until the loop is left."""
+    yield
+    for delay_s in itertools.chain(RETRY_DELAYS_S, itertools.repeat(RETRY_DELAYS_S[-1])):
+        await asyncio.sleep(delay_s)
+        yield

@@ -32,6 +32,7 @@ class Generation:
         self._drafts: list[Draft] = []
         self._end = voice.tokenizer.eos_token_id
         self._max_tokens = min(request.max_tokens, voice.context_tokens // 2)  # the prompt has the other half
+        self._min_tokens = min(request.min_tokens, self._max_tokens)
         self._banned = [i for i in voice.tokenizer.all_special_ids if i != self._end]
         self._prompt_ids = self._encode()
         self._begin_round()
@@ -46,7 +47,7 @@ class Generation:
             logits.clone(),
             temperature=self.request.temperature,
             top_p=self.request.top_p,
-            banned=self._banned if len(self._rows[0].ids) else [*self._banned, self._end],
+            banned=self._banned if len(self._rows[0].ids) >= self._min_tokens else [*self._banned, self._end],
             generator=self._rng,
         )
         self._tokens += len(self._rows)

@@ -11,8 +11,8 @@ import torch
 from models.child import Channel
 from models.engine.generation import Generation
 from models.engine.voices import Voices
-from models.errors import UserError
-from models.messages import Cancel, Completed, Generate, Refused, Stopped
+from models.errors import Unusable, UserError
+from models.messages import Cancel, Completed, Generate, Refused, Stopped, Unload
 
 MAX_ACTIVE = 4  # requests that take turns; more wait, in order
 
@@ -42,6 +42,8 @@ class Server:
                 self._waiting.append(message)
             elif isinstance(message, Cancel):
                 self._cancel(message.id)
+            elif isinstance(message, Unload):
+                self._unload(message.models)
 
     def _schedule(self) -> None:
         while self._waiting and len(self._active) < MAX_ACTIVE:
@@ -72,6 +74,14 @@ class Server:
         self._active = [g for g in self._active if g.request.id != request_id]
         if len(self._waiting) + len(self._active) < known:  # else it has been answered already
             self._channel.send(Stopped(id=request_id))
+
+    def _unload(self, folders: tuple[str, ...]) -> None:
+        """Drop voices from memory; what is being said in one of them is broken off."""
+        for generation in [g for g in self._active if g.request.model in folders]:
+            self._refuse(generation.request.id, Unusable("This model was deleted just now."))
+            self._active.remove(generation)
+        for folder in folders:
+            self._voices.unload(folder)
 
     def _refuse(self, request_id: int, exc: Exception) -> None:
         """One request's trouble is its own: the others go on."""

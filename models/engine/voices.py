@@ -61,9 +61,13 @@ class Voices:
         """Forget the least recently used voices until the rest is within the budget; none that is in use."""
         spare = [folder for folder in self._loaded if folder not in in_use]
         while spare and sum(voice.size_bytes for voice in self._loaded.values()) > self._budget_bytes:
-            voice = self._loaded.pop(spare.pop(0))
-            if voice.adapter is not None:
-                self._adapters.drop(voice.adapter)
+            self.unload(spare.pop(0))
+
+    def unload(self, folder: str) -> None:
+        """Forget one voice, if it is loaded."""
+        voice = self._loaded.pop(folder, None)
+        if voice is not None and voice.adapter is not None:
+            self._adapters.drop(voice.adapter)
 
     def _load(self, folder: Path) -> Voice:
         try:

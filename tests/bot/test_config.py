@@ -76,10 +76,14 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
             """
             discord = "yes"
             [bot]
-            max_waiting_jobs = 0
+            price_usd = { jsonl = -1 }
             min_free_disk_mb = "much"
             log_level = "LOUD"
             colour = "red"
+            [limits]
+            waiting_jobs = 0
+            [blocks]
+            users = ["nobody"]
             [training]
             epochs = 1.5
             learning_rate = true
@@ -94,7 +98,9 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
     )
     expected = [  # what each names: where, the value, and what would be right
         ("discord", "'yes'", "[discord]"),
-        ("[bot] max_waiting_jobs", "0", ">= 1", "default: 20"),
+        ("[bot] price_usd", "-1", ">= 0", "default: {}"),
+        ("[limits] waiting_jobs", "0", ">= 1", "default: 20"),
+        ("[blocks] users", "'nobody'", "`int`", "default: ()"),
         ("[bot] min_free_disk_mb", "'much'", "`int`", "default: 500"),
         ("[bot] log_level", "'LOUD'", "default: 'INFO'"),
         ("[bot] colour", "no such key", "data_dir"),
@@ -103,7 +109,7 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
         ("[training] precision", "'fp8'", "default: 'auto'"),
         ("[engine] temperature", "nan", ">= 0", "default: 0.8"),
         ("[engine] top_p", "0", "> 0", "default: 0.95"),
-        ("[server]", "no such table", "bot, discord, training, engine"),
+        ("[server]", "no such table", "bot, discord, limits, blocks, training, engine"),
     ]
     assert len(found) == len(expected)
     for facts in expected:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from bot.__main__ import EXIT_AGAIN
 from tests.conftest import ROOT
 
 SLOW = {"epochs": 100, "batch_tokens": 64, "patience": 100, "evaluations_per_epoch": 4, "learning_rate": 1e-5}
@@ -128,7 +129,7 @@ def test_a_second_one_on_the_same_data_directory_is_told_who_has_it(write_config
     config = write_config()
     with terminal(config) as child:
         second = piped(config)
-        assert second.returncode == 78
+        assert second.returncode == EXIT_AGAIN
         assert "Another Mockingbird (console, process" in second.stderr
         assert str(child.pid) in second.stderr
 

@@ -1,128 +1,292 @@
-"""`python -m bot run`, the real process, against a stand-in that speaks Discord's protocol over real sockets."""
+"""What the bot does on Discord: the real process, against a stand-in that speaks the protocol over real sockets."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, made_up_posts
-from tests.fakes.discord_server import MANAGE_GUILD, FakeDiscord
+from bot.strings import strings
+from tests.bot import discord_process
+from tests.bot.discord_process import (
+    ROBIN,
+    WriteConfig,
+    announcements,
+    bot,
+    killed,
+    link_to,
+    log_of,
+    manager,
+    own,
+    press,
+    progress,
+    reply_to,
+    run,
+    stopped,
+    train,
+)
+from tests.fakes.discord_server import EPHEMERAL, FakeDiscord
 
-ROBIN = "".join(json.dumps(post) + "\n" for post in made_up_posts(120)).encode()
-SLOW = {"epochs": 100, "batch_tokens": 64, "patience": 100, "evaluations_per_epoch": 4, "learning_rate": 1e-5}
-
-
-@pytest.fixture
-async def discord() -> AsyncIterator[FakeDiscord]:
-    async with FakeDiscord() as fake:
-        yield fake
-        assert fake.unknown_routes == []
-
-
-@asynccontextmanager
-async def bot(fake: FakeDiscord, config_file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The bot's process, logged in; killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "bot", "--config", str(config_file), "run"),
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DISCORD_TOKEN": fake.token,
-            "MOCKINGBIRD_DISCORD_API": f"{fake.url}/api/v10",
-        },
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        await fake.wait_ready(timeout=30)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+discord, robin_house, with_robin = (
+    discord_process.discord,
+    discord_process.robin_house,
+    discord_process.with_robin,
+)
 
 
-def progress_message(fake: FakeDiscord) -> dict | None:
-    return next((m for m in fake.messages.values() if m["content"].startswith("**Training")), None)
-
-
-def announcement(fake: FakeDiscord, word: str) -> dict | None:
-    return next(
-        (m for m in fake.messages.values() if f"<@{fake.member_id}>" in m["content"] and word in m["content"]), None
-    )
-
-
-async def train(fake: FakeDiscord, **options: object) -> str:
-    interaction = await fake.slash(
-        "train",
-        {"handles": "@robin", **options},
-        attachments={"archive": ("robin.jsonl", ROBIN)},
-        permissions=MANAGE_GUILD,
-    )
-    return (await interaction.answered(20))["content"]
-
-
-async def test_the_whole_thread_on_discord(discord: FakeDiscord, write_config: Callable[..., Path]) -> None:
+async def test_all_commands_are_registered(discord: FakeDiscord, write_config: WriteConfig) -> None:
     async with bot(discord, write_config()):
-        assert {c["name"] for c in discord.commands or []} == {"say", "train", "models", "jobs", "status", "help"}
-        early = await discord.slash("say", {"model": "robin"})
-        assert "no model" in (await early.answered())["content"]
+        commands = {command["name"]: command for command in discord.commands or []}
+    assert set(commands) == {
+        *("say", "train", "models", "jobs", "settings", "forget", "mydata", "status", "help", "why", "Answer as…")
+    }
+    subcommands = {name: [o["name"] for o in commands[name]["options"]] for name in ("models", "jobs")}
+    assert subcommands["models"] == ["list", "info", "use", "rename", "delete", "restore"]
+    assert subcommands["jobs"] == ["list", "cancel", "retry"]
+    for name in ("say", "Answer as…"):
+        assert commands[name]["integration_types"] == [0, 1], "a member can take them along"
+        assert commands[name]["contexts"] == [0, 1, 2]
+    for name in ("train", "settings", "forget"):
+        assert int(commands[name]["default_member_permissions"]) == 1 << 5, "Manage Server"
+        assert commands[name]["contexts"] == [0]
+    for name, command in commands.items():
+        localized = "name_localizations" if name == "Answer as…" else "description_localizations"
+        assert command[localized]["ja"], name
 
-        answer = await train(discord)
-        assert "Job #1" in answer
-        ready = await discord.wait_for(lambda: announcement(discord, "is ready"), timeout=90)
-        assert ready["mentions"], "who asked is notified"
-        progress = progress_message(discord)
-        assert progress
-        await discord.wait_for(lambda: "done" in progress["content"])
-        assert progress["components"] == []
 
+@pytest.mark.slow
+async def test_a_training_and_what_is_done_with_its_model(discord: FakeDiscord, write_config: WriteConfig) -> None:
+    async with bot(discord, write_config()):
+        early = await run(discord, "say", {"model": "robin"})
+        assert "no model" in early["content"]
+        assert early["flags"] & EPHEMERAL
+
+        plan = await train(discord)
+        shown = await discord.wait_for(lambda: progress(discord))
+        assert "**robin**" in plan or "an account from what its files tell" in plan
+        assert "posts.jsonl" in plan
+        assert "It costs nothing." in plan
+        assert f"Job #1: {link_to(shown)}" in plan
+        assert "Cancel" in json.dumps(shown["components"])
+
+        (ready,) = await discord.wait_for(lambda: announcements(discord), 120)
+        assert f"<@{discord.member_id}> **robin** version 1 is ready" in ready["content"]
+        assert [user["id"] for user in ready["mentions"]] == [str(discord.member_id)], "who asked is notified"
+        assert "AI imitation" in ready["content"]
+        (picture,) = ready["attachments"]
+        assert picture["filename"] == "training.png"
+        assert discord.files[int(picture["id"])][1].startswith(b"\x89PNG")
+        assert "done" in shown["content"]
+        assert shown["components"] == []
+        figures = [edit["content"] for message_id, edit in discord.edits if message_id == int(shown["id"])]
+        assert any("loss" in text or "tokens/s" in text for text in figures)
+
+        one = await (await press(discord, ready, "say:")).answered(20)
+        assert "AI imitation" in one["content"]
+        await _look_after_the_model(discord)
+        await _what_is_held(discord)
+    assert len(announcements(discord)) == 1
+
+
+async def _look_after_the_model(discord: FakeDiscord) -> None:
+    listed = await run(discord, "models", subcommand="list")
+    assert "**robin** v1" in listed["content"]
+    info = await run(discord, "models", {"model": "robin"}, "info", timeout=20)
+    assert "downloaded" in info["content"] or "posts, of which" in info["content"]
+    assert [a["filename"] for a in info["attachments"]] == ["training.png"]
+
+    refused = await run(discord, "models", {"model": "robin"}, "use")
+    assert "Manage Server" in refused["content"]
+    other = discord.add_channel("other")
+    used = await run(discord, "models", {"model": "robin", "channel": other}, "use", **manager())
+    assert used["content"] == f"In <#{other}> I speak with **robin** from now on."
+    renamed = await run(discord, "models", {"model": "robin", "new_name": "Red Breast"}, "rename", **manager())
+    assert "Red Breast" in renamed["content"]
+    assert [c["value"] for c in await discord.autocomplete("say", "model", "breas")] == ["Red Breast"]
+
+    for typed, word in (("red", "nothing was deleted"), ("red breast", "is deleted")):
+        asked = await discord.slash("models", {"model": "Red Breast"}, subcommand="delete", **manager())
+        form = await discord.wait_for(lambda asked=asked: asked.modal)
+        assert "Red Breast" in json.dumps(form)
+        deleted = await (await discord.submit(asked, {"name": typed})).answered()
+        assert word in deleted["content"]
+    assert "no model" in (await run(discord, "models", subcommand="list"))["content"]
+    restored = await (await press(discord, deleted, "restore:", **manager())).answered()
+    assert "is back" in restored["content"]
+    again = await run(discord, "models", {"model": "Red Breast"}, "restore", **manager())
+    assert "no model" in again["content"].lower(), "it is not deleted any more"
+
+
+async def _what_is_held(discord: FakeDiscord) -> None:
+    jobs = await run(discord, "jobs", subcommand="list")
+    assert "#1 **robin** done" in jobs["content"]
+    retried = await run(discord, "jobs", {"job": 1}, "retry", **manager())
+    assert "#1" in retried["content"]
+    assert "#2" not in (await run(discord, "jobs", subcommand="list"))["content"]
+
+    held = await run(discord, "mydata")
+    (file,) = held["attachments"]
+    assert json.loads(discord.files[int(file["id"])][1])["trainings"][0]["accounts"] == ["robin"]
+    erased = await (await press(discord, held, "mydata:")).answered()
+    assert "these 1 trainings" in erased["content"]
+    assert (await run(discord, "mydata"))["content"] == strings()("mydata.heading", records=0)
+
+    receipt = (await run(discord, "forget", {"handle": "@robin", "block": True}, timeout=20, **manager()))["content"]
+    assert "Red Breast v1" in receipt
+    assert "is blocked" in receipt
+    assert "no model" in (await run(discord, "models", subcommand="list"))["content"]
+    assert "may not be learned" in (await run(discord, "train", **_posts_of("@robin")))["content"]
+
+
+def _posts_of(handle: str) -> dict[str, Any]:
+    return manager({"options": {"handles": handle}, "attachments": {"archive": ("robin.jsonl", ROBIN)}})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("with_robin")
+async def test_speaking_in_all_places_and_buttons_of_before_a_restart(
+    discord: FakeDiscord, write_config: WriteConfig
+) -> None:
+    config = write_config(discord={"message_content": True})
+    async with bot(discord, config) as first:
         said = await discord.slash("say", {"prompt": "the *kettle*", "count": 3})
-        content = (await said.answered(30))["content"]
-        assert "**the \\*kettle\\***" in content
-        assert "AI imitation" in content
+        old = await said.answered(30)
+        assert old["content"].count("**the \\*kettle\\***") == 3
+        assert "-# AI imitation of" in old["content"]
         assert said.acked_after_s is not None
         assert said.acked_after_s < 2.5
 
+        # What is being said when it is told to stop is said before it does.
+        last = [await discord.slash("say", {"count": 5, "prompt": "the tram"}) for _ in range(3)]
+        mention = await discord.say("and you?", mention_bot=True)
+        await discord.wait_for(lambda: all(s.response for s in last))
+        await discord.wait_for(lambda: [r for r in discord.requests if r[1].endswith("/typing")])
+        assert await stopped(first) == 0
+        assert ["AI imitation" in ((s.answer or {}).get("content") or "") for s in last] == [True] * 3
+        assert reply_to(discord, mention)
+
+    async with bot(discord, config):
+        again = await (await press(discord, old, "again:")).answered(30)
+        assert again["id"] != old["id"]
+        assert again["content"].count("**the \\*kettle\\***") == 3
+        stranger = await (await press(discord, again, "delete:", member_id=discord.add_member("stranger"))).answered()
+        assert "Only who asked" in stranger["content"]
+        await press(discord, again, "delete:")
+        await discord.wait_for(lambda: int(again["id"]) not in discord.messages)
+
+        await _mentions_and_threads(discord)
+        await _answer_as(discord)
+        await _privately(discord)
         assert [c["value"] for c in await discord.autocomplete("say", "model", "rob")] == ["robin"]
         assert await discord.autocomplete("say", "model", "zzz") == []
-        listed = await (await discord.slash("models", subcommand="list")).answered()
-        assert "robin" in listed["content"]
-        jobs = await (await discord.slash("jobs", subcommand="list")).answered()
-        assert "#1" in jobs["content"]
-        assert "say" in (await (await discord.slash("help")).answered())["content"]
-        assert "builtin" not in (await (await discord.slash("status")).answered())["content"]
-
-        mention = await discord.say("what did the kettle do? @everyone", mention_bot=True)
-        reply = await discord.wait_for(lambda: reply_to(discord, mention), timeout=30)
-        assert "AI imitation" in reply["content"]
-        assert not reply["mention_everyone"]
-        await discord.say("a message to nobody in particular")
-        await discord.say("one bot to another", mention_bot=True, bot=True)
-        await asyncio.sleep(0.5)
-        assert sum(m["author"]["id"] == str(discord.bot_id) for m in discord.messages.values()) > 0
-        assert [m for m in discord.messages.values() if m.get("message_reference")] == [reply]
+        assert "cpu" in (await run(discord, "status"))["content"]
+        assert "Nothing stands in the way." in (await run(discord, "why"))["content"]
+    assert "kettle" not in log_of(config), "what is said is nobody's business"
+    assert discord.token not in log_of(config)
 
 
-def reply_to(fake: FakeDiscord, message_id: int) -> dict | None:
-    return next(
-        (m for m in fake.messages.values() if (m.get("message_reference") or {}).get("message_id") == str(message_id)),
-        None,
-    )
+async def _mentions_and_threads(discord: FakeDiscord) -> None:
+    asked = await discord.say("@robin what did the kettle do? @everyone", mention_bot=True)
+    reply = await discord.wait_for(lambda: reply_to(discord, asked), 20)
+    assert "AI imitation of @​robin" in reply["content"]
+    assert [user["id"] for user in reply["mentions"]] == [str(discord.member_id)]
+    assert not reply["mention_everyone"]
+    further = await discord.say("and then?", reply_to=int(reply["id"]))
+    chained = await discord.wait_for(lambda: reply_to(discord, further), 20)
+    other = await (await press(discord, chained, "reply:")).answered(20)
+    assert "> and then?" in other["content"], "the button answers the same text"
+
+    panel = await run(discord, "settings", **manager())
+    thread = await discord.open_thread(int(reply["id"]), "kettles")
+    unasked = await discord.say("nobody in particular is asked this", channel_id=thread)
+    await press(discord, panel, "settings:threads", **manager())
+    await discord.wait_for(lambda: "without a mention: on" in discord.messages[int(panel["id"])]["content"])
+    inside = await discord.say("the lamp went out", channel_id=thread)
+    answer = await discord.wait_for(lambda: reply_to(discord, inside), 20)
+    assert answer["channel_id"] == str(thread)
+
+    await discord.say("a message to nobody in particular")
+    await discord.say("one bot to another", mention_bot=True, bot=True)
+    await asyncio.sleep(0.5)
+    answered = [int(m["message_reference"]["message_id"]) for m in own(discord) if m.get("message_reference")]
+    assert [i for i in answered if i >= asked] == [asked, further, inside]
+    assert unasked not in answered
 
 
-async def test_bad_requests_get_a_short_ephemeral_answer(
-    discord: FakeDiscord, write_config: Callable[..., Path]
+async def _answer_as(discord: FakeDiscord) -> None:
+    target = await discord.say("who watered the piano?")
+    menu = await (await discord.context_menu("Answer as…", target)).answered()
+    assert menu["flags"] & EPHEMERAL
+    (option,) = menu["components"][0]["components"][0]["options"]
+    assert option["label"] == "robin"
+    answer = await (await press(discord, menu, "answer", values=[option["value"]])).answered(20)
+    assert answer["content"].startswith("> who watered the piano?\n")
+    assert not answer["flags"] & EPHEMERAL
+
+
+async def _privately(discord: FakeDiscord) -> None:
+    told = await discord.say("do you hear me?", where="dm")
+    reply = await discord.wait_for(lambda: reply_to(discord, told), 20)
+    assert reply["channel_id"] == str(discord.dm())
+    for at in ({"where": "dm"}, {"where": "user_install"}, {"guild_id": discord.add_guild("far", installed=False)}):
+        assert "AI imitation" in (await run(discord, "say", timeout=20, **at))["content"]
+
+
+async def test_settings_count_and_their_form_outlives_a_restart(
+    discord: FakeDiscord, write_config: WriteConfig
 ) -> None:
+    role, log = discord.add_role("trainers"), discord.add_channel("log")
+    trainer = discord.add_member("trainer")
+    discord.give_role(trainer, role)
+    config = write_config()
+    async with bot(discord, config) as first:
+        assert "Manage Server" in (await run(discord, "settings"))["content"]
+        refused = await run(discord, "train", member_id=trainer)
+        assert "Training needs Manage Server" in refused["content"]
+        panel = await run(discord, "settings", **manager())
+        for menu, chosen in (("trainer_roles", role), ("log_channel", log), ("channels", discord.channel_id)):
+            await press(discord, panel, f"settings:{menu}", values=[chosen], **manager())
+            await discord.wait_for(lambda chosen=chosen: str(chosen) in panel["content"])
+        await press(discord, panel, "settings:links", **manager())
+        await discord.wait_for(lambda: "Links that a model writes: shown" in panel["content"])
+        unable = await (await press(discord, panel, "settings:persona", **manager())).answered()
+        assert "Manage Webhooks" in unable["content"]
+        form = await press(discord, panel, "settings:limits", **manager())
+        await discord.wait_for(lambda: form.modal)
+        await killed(first)
+
+    async with bot(discord, config):
+        wrong = await (await discord.submit(form, {"member": "many"})).answered()
+        assert "“many” is not a whole number" in wrong["content"]
+        await discord.submit(form, {"member": "3", "asks": "0"})
+        limits = strings()("settings.limits", server=20, member=3, asks=0)
+        await discord.wait_for(lambda: limits in panel["content"])
+        await discord.wait_for(lambda: [m for m in own(discord, "settings") if m["channel_id"] == str(log)])
+        elsewhere = discord.add_channel("elsewhere")
+        allowed = await run(discord, "train", member_id=trainer)
+        assert "what to learn from" in allowed["content"], "the role lets them train"
+        why = await run(discord, "why", {"what": "say"}, channel_id=elsewhere)
+        assert f"✗ I speak only in <#{discord.channel_id}>" in why["content"]
+
+
+async def test_what_the_bot_is_and_why_it_refuses(discord: FakeDiscord, write_config: WriteConfig) -> None:
+    async with bot(discord, write_config()):
+        assert "`/say`" in (await run(discord, "help"))["content"]
+        status = (await run(discord, "status"))["content"]
+        assert "Models here: 0" in status
+        assert "Trainings running: 0" in status
+        why = (await run(discord, "why", {"what": "train"}))["content"]
+        assert "✗ Training needs Manage Server" in why
+        assert "✓ I can attach pictures" in why
+        assert (await run(discord, "mydata"))["content"] == strings()("mydata.heading", records=0)
+        assert (await run(discord, "help", locale="ja"))["content"] == strings("ja")("help.text")
+        assert "no training here yet" in (await run(discord, "jobs", subcommand="list"))["content"]
+
+
+@pytest.mark.usefixtures("with_robin")
+async def test_bad_requests_get_a_short_ephemeral_answer(discord: FakeDiscord, write_config: WriteConfig) -> None:
     async with bot(discord, write_config()):
         for options, attachments, word in (
             ({"handles": "@nasa"}, None, "can't fetch"),
@@ -130,69 +294,23 @@ async def test_bad_requests_get_a_short_ephemeral_answer(
             ({}, {"archive": ("notes.txt", b"?")}, "neither an X archive"),
             ({"handles": "../x"}, {"archive": ("robin.jsonl", ROBIN)}, "handle"),
         ):
-            interaction = await discord.slash("train", options, attachments=attachments, permissions=MANAGE_GUILD)
-            assert word in (await interaction.answered())["content"]
-        too_long = await discord.slash("say", {"prompt": "x" * 5000})
-        assert "at most 500" in (await too_long.answered())["content"]
-        # A file that turns out to be bad fails on the progress message, and who asked is told.
-        await discord.slash("train", {"handles": "@robin"}, attachments={"archive": ("fake.zip", b"no")})
-        failed = await discord.wait_for(lambda: announcement(discord, "failed"), timeout=30)
+            answer = await run(discord, "train", options, attachments=attachments, **manager())
+            assert word in answer["content"]
+            assert answer["flags"] & EPHEMERAL
+        too_long = await run(discord, "say", {"prompt": "x" * 5000})
+        assert "at most 500" in too_long["content"]
+        assert too_long["flags"] & EPHEMERAL
+
+        # A file that turns out to be bad fails on the progress message, and who asked is told; a retry fails as well.
+        await run(discord, "train", {"handles": "@robin"}, attachments={"archive": ("fake.zip", b"no")}, **manager())
+        (failed,) = await discord.wait_for(lambda: announcements(discord), 30)
         assert "not a ZIP" in failed["content"]
+        refused = await (await press(discord, failed, "retry:", member_id=discord.add_member("stranger"))).answered()
+        assert "Training needs" in refused["content"]
+        retried = await run(discord, "jobs", {"job": failed_job(failed)}, "retry", **manager())
+        assert "goes on with it" in retried["content"]
+        await discord.wait_for(lambda: len(announcements(discord)) == 2, 30)
 
 
-async def test_a_killed_bot_takes_its_job_and_its_message_up_again(
-    discord: FakeDiscord, write_config: Callable[..., Path]
-) -> None:
-    config = write_config(training=SLOW)
-    async with bot(discord, config) as first:
-        await train(discord)
-        await discord.wait_for(lambda: (p := progress_message(discord)) and "loss" in p["content"], timeout=60)
-        message = progress_message(discord)
-        assert message
-        first.kill()
-        await first.wait()
-    puts = discord.commands_put_count
-    async with bot(discord, config):
-        assert discord.commands_put_count == puts, "unchanged commands are not sent again"
-        edits = len(discord.edits)
-        await discord.wait_for(
-            lambda: any("going on from step" in e["content"] for _, e in discord.edits[edits:]), timeout=60
-        )
-        assert {message_id for message_id, _ in discord.edits} == {int(message["id"])}
-        # The button of before the restart still works.
-        button = message["components"][0]["components"][0]["custom_id"]
-        stranger = await discord.click(int(message["id"]), button, member_id=discord.member_id + 1)
-        assert "Only who started" in (await stranger.answered())["content"]
-        click = await discord.click(int(message["id"]), button)
-        assert "being cancelled" in (await click.answered())["content"]
-        await discord.wait_for(lambda: announcement(discord, "is cancelled"), timeout=30)
-        assert "cancelled" in message["content"]
-
-
-async def test_a_dropped_gateway_and_a_failing_api_do_not_lose_the_end(
-    discord: FakeDiscord, write_config: Callable[..., Path]
-) -> None:
-    async with bot(discord, write_config()):
-        discord.fail_next("PATCH", r"/channels/\d+/messages/\d+", 503, times=2)
-        await train(discord)
-        await discord.drop_gateway()
-        await discord.wait_ready()
-        await discord.wait_for(lambda: announcement(discord, "is ready"), timeout=90)
-        await discord.wait_for(lambda: "done" in (progress_message(discord) or {"content": ""})["content"], timeout=30)
-
-
-async def test_a_refused_token_ends_with_a_word_and_no_restart(
-    discord: FakeDiscord, write_config: Callable[..., Path]
-) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "bot", "--config", str(write_config()), "run"),
-        cwd=ROOT,
-        env={**os.environ, "DISCORD_TOKEN": "wrong", "MOCKINGBIRD_DISCORD_API": f"{discord.url}/api/v10"},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, stderr = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 78
-    assert b"refuses the token" in stderr
-    assert b"Traceback" not in stderr
-    assert b"wrong" not in stderr
+def failed_job(announcement: dict[str, Any]) -> int:
+    return int(announcement["content"].partition("(job #")[2].partition(")")[0])

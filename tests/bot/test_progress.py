@@ -13,8 +13,11 @@ from rich.console import Console
 
 from bot.progress import duration, figures, fraction, headline
 from bot.records import Job, JobState, JobView
+from bot.strings import strings
 from bot.terminal import one_line, show_progress
 from models.messages import Phase
+
+SAY = strings()
 
 
 def view(state: JobState = JobState.FITTING, **changes: object) -> JobView:
@@ -29,10 +32,13 @@ def view(state: JobState = JobState.FITTING, **changes: object) -> JobView:
         handles=("robin",),
         state=state,
         cancel_requested=False,
+        confirmed=True,
         breakdowns=0,
         version=None,
         error=None,
+        digest=None,
         created_at=datetime(2024, 5, 6, tzinfo=UTC),
+        started_at=None,
         ended_at=None,
     )
     return replace(JobView(job=job), **changes)  # type: ignore[arg-type]
@@ -69,12 +75,12 @@ async def shown(*views: JobView, terminal: bool = False) -> tuple[str, JobView]:
     ],
 )
 def test_headline_is_the_phase_while_it_runs_else_the_state(given: JobView, expected: str) -> None:
-    assert headline(given) == expected
+    assert headline(given, SAY) == expected
 
 
 @pytest.mark.parametrize("phase", get_args(Phase))
 def test_every_phase_of_the_protocol_has_a_headline(phase: Phase) -> None:
-    assert headline(view(phase=phase)) not in ("", "starting")
+    assert headline(view(phase=phase), SAY) not in ("", "starting")
 
 
 @pytest.mark.parametrize(("done", "total", "expected"), [(0, None, None), (5, 0, None), (1, 4, 0.25), (9, 4, 1.0)])
@@ -85,13 +91,13 @@ def test_fraction_is_none_while_unknown_and_never_over_one(
 
 
 def test_figures_are_only_those_that_are_known() -> None:
-    assert figures(view()) == []
-    assert figures(view(loss=0.0, eta_s=0.0)) == ["0 s left", "loss 0.00"]
+    assert figures(view(), SAY) == []
+    assert figures(view(loss=0.0, eta_s=0.0), SAY) == ["0 s left", "loss 0.00"]
 
 
 def test_figures_have_their_units() -> None:
     everything = view(phase="collect", done=12_345, eta_s=61, loss=3.14159, bits_per_byte=1.23456, tokens_per_s=9876.5)
-    assert figures(everything) == [
+    assert figures(everything, SAY) == [
         "12,345 posts",
         "1 min 1 s left",
         "loss 3.14",

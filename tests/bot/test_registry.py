@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.database import MIGRATIONS
+from bot.job_table import StateConflict
 from bot.records import CONSOLE, HOUSE, Caller, Job, JobState
-from bot.registry import MIGRATIONS, Registry, StateConflict
+from bot.registry import Registry
 from models.errors import AlreadyTraining, NameTaken, NewerData, SetupError
 
 MEMBER = Caller(server_id=42, user_id=7, channel_id=99)
@@ -194,8 +196,8 @@ async def test_breakdowns_and_the_wish_to_cancel_are_kept(registry: Registry) ->
 
 
 async def test_job_with_a_message_is_to_announce_until_it_was_announced(registry: Registry) -> None:
-    silent, shown = await add(registry, "a"), await add(registry, "b")
-    assert await registry.to_announce() == []
+    silent, shown = await add(registry, "a", caller=ELSEWHERE), await add(registry, "b", caller=ELSEWHERE)
+    assert await registry.to_announce() == []  # nobody asked in a channel
     shown = await registry.set_message(shown.id, 5, 6)
     assert (shown.channel_id, shown.message_id) == (5, 6)
     assert await registry.to_announce() == [shown]
@@ -204,6 +206,24 @@ async def test_job_with_a_message_is_to_announce_until_it_was_announced(registry
     assert (await registry.set_announced(shown.id)).announced
     assert await registry.to_announce() == []
     assert not (await registry.job(silent.id)).announced
+
+
+async def test_job_of_a_channel_is_to_announce_even_without_a_message_but_not_before_it_is_agreed_to(
+    registry: Registry,
+) -> None:
+    job = await registry.add_job(MEMBER, model="robin", handles=[], confirmed=False, place_files=nothing)
+    assert await registry.to_announce() == []
+    agreed = await registry.confirm(job)
+    assert agreed.confirmed and await registry.to_announce() == [agreed]
+
+
+async def test_job_that_leaves_the_queue_has_its_turn_written_down(registry: Registry) -> None:
+    assert await registry.last_turns() == {}
+    begun = await registry.move(await add(registry), JobState.COLLECTING)
+    await registry.move(await add(registry, caller=ELSEWHERE), JobState.CANCELLED)  # it never had a turn
+    assert begun.started_at
+    assert await registry.last_turns() == {42: begun.started_at.isoformat(timespec="seconds")}
+    assert (await registry.move(begun, JobState.FITTING)).started_at == begun.started_at
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -298,7 +318,7 @@ async def test_settings_are_by_server_and_can_be_changed(registry: Registry) -> 
 
 async def test_reopened_registry_has_everything(path: Path) -> None:
     async with Registry.open(path) as registry:
-        await trained(registry)
+        await trained(registry, caller=ELSEWHERE)
         queued = await registry.set_message((await add(registry, "wren")).id, 5, 6)
         await registry.set_setting("key", "value")
         jobs, models = await registry.jobs(), await registry.models()
@@ -307,7 +327,7 @@ async def test_reopened_registry_has_everything(path: Path) -> None:
         assert await registry.models() == models
         assert await registry.to_announce() == await registry.unfinished() == [queued]
         assert await registry.setting("key") == "value"
-        assert await trained(registry) == "robin/2"
+        assert await trained(registry, caller=ELSEWHERE) == "robin/2"
 
 
 async def test_registry_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
@@ -345,7 +365,7 @@ async def test_migration_backs_up_the_file_and_keeps_its_rows(
     async with Registry.open(path) as registry:
         job = await add(registry)
     scripts, number = one_more_migration(tmp_path, "CREATE TABLE next (id INTEGER);")
-    monkeypatch.setattr("bot.registry.MIGRATIONS", scripts)
+    monkeypatch.setattr("bot.database.MIGRATIONS", scripts)
     async with Registry.open(path) as registry:
         assert await registry.jobs() == [job]
     backup = sqlite3.connect(path.with_name(f"{path.name}.before-{number}"))
@@ -359,7 +379,7 @@ async def test_failed_migration_changes_nothing(path: Path, tmp_path: Path, monk
         job = await add(registry)
     scripts, _ = one_more_migration(tmp_path, "CREATE TABLE half (id INTEGER);\nCREATE TABEL whole (id INTEGER);")
     with monkeypatch.context() as patch:
-        patch.setattr("bot.registry.MIGRATIONS", scripts)
+        patch.setattr("bot.database.MIGRATIONS", scripts)
         with pytest.raises(sqlite3.OperationalError):
             async with Registry.open(path):
                 pass

@@ -11,13 +11,14 @@ import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from bot.config import Config
+from bot.config import Config, LimitSettings
 from bot.datadir import DataDir
-from bot.records import CONSOLE, Caller, JobState, JobView
+from bot.records import CONSOLE, Caller, Job, JobState, JobView
 from bot.service import Service, open_service
 from models.errors import (
     AlreadyTraining,
@@ -27,24 +28,33 @@ from models.errors import (
     NoSource,
     NoSuchJob,
     NoSuchModel,
+    NotAllowed,
+    NothingGiven,
+    NotYourJob,
     OutOfRange,
-    QueueFull,
+    UnevenFiles,
     Unreadable,
     UserError,
 )
-from models.files import verify
+from models.files import RunFolder, verify
 from models.messages import Delta
+from tests.bot.quick import posts_of
 from tests.conftest import made_up_posts
 
-MEMBER = Caller(server_id=42, user_id=7)
-NEIGHBOUR = Caller(server_id=42, user_id=8)
-STRANGER = Caller(server_id=43, user_id=9)
+MEMBER = Caller(server_id=42, user_id=7, may_train=True)
+NEIGHBOUR = Caller(server_id=42, user_id=8, may_train=True)
+STRANGER = Caller(server_id=43, user_id=9, may_train=True)
 
 
 @asynccontextmanager
 async def serving(config: Config) -> AsyncIterator[Service]:
     async with open_service(config, DataDir(config.data_dir), "test") as service:
         yield service
+
+
+async def train(service: Service, caller: Caller, **options: Any) -> Job:
+    """Plan the training and start it."""
+    return await service.start(caller, await service.plan(caller, **options))
 
 
 async def end_of(service: Service, job_id: int) -> JobView:
@@ -62,7 +72,7 @@ async def until(service: Service, job_id: int, condition: Callable[[JobView], ob
 
 
 async def trained(service: Service, file: Path, caller: Caller = MEMBER) -> JobView:
-    job = await service.train(caller, handles=["@Robin"], files=[file])
+    job = await train(service, caller, handles=["@Robin"], files=[file])
     view = await end_of(service, job.id)
     assert view.job.state == JobState.DONE, view.job.error
     return view
@@ -78,11 +88,11 @@ def slow(config: Config) -> Config:
 
 async def test_a_file_becomes_a_model_that_speaks(config: Config, posts_file: Path) -> None:
     async with serving(config) as service:
-        job = await service.train(MEMBER, handles=["@Robin"], files=[posts_file])
+        job = await train(service, MEMBER, handles=["@Robin"], files=[posts_file])
         seen = [view async for view in service.watch(job.id)]
         assert seen[-1].job.state == JobState.DONE
         assert {view.phase for view in seen} >= {"collect", "train"}
-        (model,) = service.models(MEMBER)
+        (model,) = service.library.visible(MEMBER)
         assert (model.name, model.version, model.handles) == ("robin", 1, ("robin",))
         verify(config.data_dir / "models" / model.folder)
         answer = await service.say(MEMBER, prompt="the kettle", count=2, seed=5)
@@ -94,20 +104,22 @@ async def test_a_file_becomes_a_model_that_speaks(config: Config, posts_file: Pa
         async def on_delta(delta: Delta) -> None:
             deltas.append(delta)
 
-        await service.say(MEMBER, answers="what did the kettle do?", on_delta=on_delta)
+        await service.say(MEMBER, answers=["hello", "what did the kettle do?"], on_delta=on_delta)
         assert deltas
         # A second training of the same accounts is the model's next version.
-        assert (await trained(service, posts_file)).job.version == 2
-        assert service.models(MEMBER)[0].version == 2
+        assert (await trained(service, posts_of(config.data_dir, count=121))).job.version == 2
+        assert service.library.visible(MEMBER)[0].version == 2
         # What a finished job needs no more is gone, what it was made from is not.
         run = config.data_dir / "runs" / str(job.id)
         assert not (run / "checkpoints").exists()
         assert not (run / "inputs").exists()
         assert (run / "dataset.jsonl").exists()
         # One server's models are not another's.
-        assert service.models(STRANGER) == []
+        assert service.library.visible(STRANGER) == []
         with pytest.raises(NoSuchModel):
-            await service.say(STRANGER, model="robin")
+            service.library.find(STRANGER, "robin")
+        with pytest.raises(NoSuchModel):
+            await service.say(STRANGER)
         with pytest.raises(NoSuchJob):
             await service.cancel(STRANGER, job.id)
 
@@ -119,22 +131,22 @@ async def test_the_archive_tells_whose_it_is(config: Config, tmp_path: Path) -> 
         file.writestr("data/account.js", 'window.YTD.account.part0 = [{"account": {"username": "Wren"}}]')
         file.writestr("data/tweets.js", f"window.YTD.tweets.part0 = {json.dumps(tweets)}")
     async with serving(config) as service:
-        job = await service.train(CONSOLE, files=[archive])
+        job = await train(service, CONSOLE, files=[archive])
         assert job.model is None
         view = await end_of(service, job.id)
         assert view.job.model == "wren"
         # A model of the console is everybody's.
-        assert [m.name for m in service.models(STRANGER)] == ["wren"]
+        assert [m.name for m in service.library.visible(STRANGER)] == ["wren"]
 
 
 async def test_several_accounts_make_one_model(config: Config, posts_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "wren.jsonl"
     other.write_text("".join(json.dumps(p) + "\n" for p in made_up_posts(120, "wren")))
     async with serving(config) as service:
-        job = await service.train(MEMBER, handles=["wren", "robin"], files=[other, posts_file])
+        job = await train(service, MEMBER, handles=["wren", "robin"], files=[other, posts_file])
         view = await end_of(service, job.id)
         assert view.job.model == "robin-wren"
-        assert service.models(MEMBER)[0].handles == ("robin", "wren")
+        assert service.library.visible(MEMBER)[0].handles == ("robin", "wren")
 
 
 async def test_bad_requests_are_refused_in_words_and_nothing_is_queued(
@@ -144,15 +156,14 @@ async def test_bad_requests_are_refused_in_words_and_nothing_is_queued(
     strange.write_text("?")
     async with serving(config) as service:
         for error, request in (
-            (UserError, service.train(MEMBER)),
-            (NoSource, service.train(MEMBER, handles=["@nasa"])),
-            (OutOfRange, service.train(MEMBER, handles=["../../etc"], files=[posts_file])),
-            (OutOfRange, service.train(MEMBER, handles=["robin"], files=[posts_file], name="a/b")),
-            (Unreadable, service.train(MEMBER, files=[tmp_path / "absent.zip"])),
-            (Unreadable, service.train(MEMBER, files=[strange])),
-            (UserError, service.train(MEMBER, handles=["robin"], files=[posts_file, posts_file])),
+            (NothingGiven, service.plan(MEMBER)),
+            (NoSource, service.plan(MEMBER, handles=["@nasa"])),
+            (OutOfRange, service.plan(MEMBER, handles=["../../etc"], files=[posts_file])),
+            (OutOfRange, service.plan(MEMBER, handles=["robin"], files=[posts_file], name="a/b")),
+            (Unreadable, service.plan(MEMBER, files=[tmp_path / "absent.zip"])),
+            (Unreadable, service.plan(MEMBER, files=[strange])),
+            (UnevenFiles, service.plan(MEMBER, handles=["robin"], files=[posts_file, posts_file])),
             (NoSuchModel, service.say(MEMBER)),
-            (NoSuchModel, service.say(MEMBER, model="nobody")),
             (OutOfRange, service.say(MEMBER, prompt="x" * 10_000)),
             (OutOfRange, service.say(MEMBER, count=0)),
             (NoSuchJob, service.cancel(MEMBER, 99)),
@@ -176,25 +187,25 @@ async def test_a_bad_file_fails_its_job_with_a_reason(config: Config, tmp_path: 
         for name, (content, word) in BAD_FILES.items():
             path = tmp_path / name
             path.write_bytes(content)
-            job = await service.train(MEMBER, handles=["robin"], files=[path])
+            job = await train(service, MEMBER, handles=["robin"], files=[path])
             view = await end_of(service, job.id)
             assert view.job.state == JobState.FAILED
             assert view.job.error is not None
             assert word in view.job.error
-        assert service.models(MEMBER) == []
+        assert service.library.visible(MEMBER) == []
 
 
 async def test_a_second_training_of_the_same_model_waits_for_nobody_and_is_refused(
     config: Config, posts_file: Path
 ) -> None:
     async with serving(slow(config)) as service:
-        job = await service.train(MEMBER, handles=["robin"], files=[posts_file])
+        job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
         with pytest.raises(AlreadyTraining):
-            await service.train(NEIGHBOUR, handles=["ROBIN"], files=[posts_file])
+            await train(service, NEIGHBOUR, handles=["ROBIN"], files=[posts_file])
         # In another server it is another model: it queues up behind the first.
-        other = await service.train(STRANGER, handles=["robin"], files=[posts_file])
+        other = await train(service, STRANGER, handles=["robin"], files=[posts_file])
         assert (await until(service, other.id, lambda view: view.position)).position == 1
-        with pytest.raises(UserError, match="Only who started"):
+        with pytest.raises(NotYourJob):
             await service.cancel(NEIGHBOUR, job.id)
         await service.cancel(STRANGER, other.id)
         assert (await end_of(service, other.id)).job.state == JobState.CANCELLED
@@ -203,42 +214,43 @@ async def test_a_second_training_of_the_same_model_waits_for_nobody_and_is_refus
         assert (await end_of(service, job.id)).job.state == JobState.CANCELLED
         with pytest.raises(JobIsOver):
             await service.cancel(MEMBER, job.id)
-        assert service.models(MEMBER) == []
+        assert service.library.visible(MEMBER) == []
 
 
 async def test_a_name_that_is_another_models_is_refused(config: Config, posts_file: Path, tmp_path: Path) -> None:
     async with serving(config) as service:
         await trained(service, posts_file)
         with pytest.raises(NameTaken):
-            await service.train(MEMBER, handles=["wren"], files=[posts_file], name="robin")
+            await train(service, MEMBER, handles=["wren"], files=[posts_file], name="robin")
         # The same, where only the file tells whose posts they are.
         other = tmp_path / "wren.jsonl"
         other.write_text("".join(json.dumps(p) + "\n" for p in made_up_posts(120, "wren")))
-        job = await service.train(MEMBER, files=[other], name="robin")
+        job = await train(service, MEMBER, files=[other], name="robin")
         view = await end_of(service, job.id)
         assert view.job.state == JobState.FAILED
         assert "already the name" in (view.job.error or "")
 
 
 async def test_a_full_queue_and_a_full_disk_are_said(config: Config, posts_file: Path) -> None:
-    full_queue = msgspec.structs.replace(slow(config), bot=msgspec.structs.replace(config.bot, max_waiting_jobs=1))
+    full_queue = msgspec.structs.replace(slow(config), limits=LimitSettings(waiting_jobs=1))
     async with serving(full_queue) as service:
-        await service.train(MEMBER, handles=["robin"], files=[posts_file])
-        with pytest.raises(QueueFull):
-            await service.train(MEMBER, handles=["wren"], files=[posts_file])
+        await train(service, MEMBER, handles=["robin"], files=[posts_file])
+        with pytest.raises(NotAllowed) as caught:
+            await train(service, MEMBER, handles=["wren"], files=[posts_file])
+        assert caught.value.rule == "queue"
     full_disk = msgspec.structs.replace(config, bot=msgspec.structs.replace(config.bot, min_free_disk_mb=10**9))
     async with serving(full_disk) as service:
         with pytest.raises(DiskFull):
-            await service.train(MEMBER, handles=["wren"], files=[posts_file])
+            await train(service, MEMBER, handles=["wren"], files=[posts_file])
 
 
 async def test_a_killed_trainer_is_followed_by_another_that_goes_on(config: Config, posts_file: Path) -> None:
     config = slow(config)
     async with serving(config) as service:
-        job = await service.train(MEMBER, handles=["robin"], files=[posts_file])
+        job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
         await until(service, job.id, lambda view: view.sample)  # after the first checkpoint
-        assert service.trainer_pid
-        os.kill(service.trainer_pid, signal.SIGKILL)
+        (pid,) = service.trainer_pids
+        os.kill(pid, signal.SIGKILL)
         view = await until(service, job.id, lambda view: any("going on from step" in n for n in view.notices))
         assert any("killed by signal 9" in notice for notice in view.notices)
         await service.cancel(MEMBER, job.id)
@@ -247,12 +259,12 @@ async def test_a_killed_trainer_is_followed_by_another_that_goes_on(config: Conf
 
 async def test_a_trainer_that_keeps_dying_fails_the_job(config: Config, posts_file: Path) -> None:
     async with serving(slow(config)) as service:
-        job = await service.train(MEMBER, handles=["robin"], files=[posts_file])
+        job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
 
         async def kill_each() -> None:
             pids: set[int] = set()
             while True:
-                if (pid := service.trainer_pid) and pid not in pids:
+                for pid in set(service.trainer_pids) - pids:
                     pids.add(pid)
                     os.kill(pid, signal.SIGKILL)
                 await asyncio.sleep(0.02)
@@ -267,11 +279,10 @@ async def test_a_trainer_that_keeps_dying_fails_the_job(config: Config, posts_fi
 async def test_a_restart_takes_the_running_job_up_again(config: Config, posts_file: Path) -> None:
     config = slow(config)
     async with serving(config) as service:
-        job = await service.train(MEMBER, handles=["robin"], files=[posts_file])
-        waiting = await service.train(MEMBER, handles=["wren"], files=[posts_file])
+        job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
+        waiting = await train(service, MEMBER, handles=["wren"], files=[posts_file])
         await until(service, job.id, lambda view: view.sample)
-        pid = service.trainer_pid
-        assert pid
+        (pid,) = service.trainer_pids
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     os.remove(posts_file)  # the run folder has its own
@@ -281,6 +292,25 @@ async def test_a_restart_takes_the_running_job_up_again(config: Config, posts_fi
         await service.cancel(MEMBER, waiting.id)
         await service.cancel(MEMBER, job.id)
         await end_of(service, job.id)
+
+
+async def test_a_drained_bot_leaves_a_checkpoint_and_its_job_goes_on_from_that_very_step(
+    config: Config, posts_file: Path
+) -> None:
+    config = slow(config)
+    async with serving(config) as service:
+        job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
+        await until(service, job.id, lambda view: view.phase == "train")
+        await service.drain()
+        assert service.trainer_pids == []
+        assert (await until(service, job.id, lambda view: view.paused)).job.state == JobState.FITTING
+        checkpoints = [p.name for p in RunFolder(config.data_dir / "runs" / str(job.id)).checkpoints.glob("step-*")]
+    (name,) = checkpoints
+    async with serving(config) as service:
+        view = await until(service, job.id, lambda view: view.notices)
+        assert view.notices == (f"going on from step {name.removeprefix('step-')}",)
+        await service.cancel(MEMBER, job.id)
+        assert (await end_of(service, job.id)).job.breakdowns == 0
 
 
 async def test_a_killed_engine_answers_all_the_same_and_a_damaged_model_is_not_used(
@@ -296,7 +326,7 @@ async def test_a_killed_engine_answers_all_the_same_and_a_damaged_model_is_not_u
         assert service.engine.pid != before
         # The fresh engine checks the files of what it loads.
         os.kill(service.engine.pid or 0, signal.SIGKILL)
-        weights = config.data_dir / "models" / service.models(MEMBER)[0].folder / "model.safetensors"
+        weights = config.data_dir / "models" / service.library.visible(MEMBER)[0].folder / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
         with pytest.raises(UserError, match="damaged"):
             await service.say(MEMBER)
@@ -315,5 +345,5 @@ async def test_a_crash_between_rename_and_entry_loses_no_version(config: Config,
     async with serving(config) as service:
         again = await end_of(service, view.job.id)
         assert again.job.state == JobState.DONE
-        assert service.models(MEMBER)[0].version == 1
+        assert service.library.visible(MEMBER)[0].version == 1
         assert [p.name for p in (config.data_dir / "models" / "robin").iterdir()] == ["1"]

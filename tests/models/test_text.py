@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from models.text import DEFAULT_FORMAT, QuotedFormat, Sequence, text_format
+from models.text import DEFAULT_FORMAT, QuotedFormat, TrainingText, text_format
 
 quoted = QuotedFormat()
 
 
 @pytest.mark.parametrize("answers", [None, "", "  \n\t "])
 def test_a_post_that_answers_nothing_has_no_context(answers: str | None) -> None:
-    assert quoted.sequence("hello", answers) == Sequence(context="", target="hello")
-    assert quoted.opening("hel", answers) == "hel"
+    assert quoted.sequence("hello", answers) == TrainingText(context="", target="hello")
+    assert quoted.opening("hel", [answers] if answers else []) == "hel"
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,13 @@ def test_the_post_itself_is_the_target_as_it_is() -> None:
 
 def test_a_prompt_is_opened_as_it_was_trained() -> None:
     sequence = quoted.sequence("fine, thanks", "how are\nyou?")
-    assert (sequence.context + sequence.target).startswith(quoted.opening("fine,", "how are\nyou?"))
-    assert quoted.opening("", "how are\nyou?") == sequence.context
+    assert (sequence.context + sequence.target).startswith(quoted.opening("fine,", ["how are\nyou?"]))
+    assert quoted.opening("", ["how are\nyou?"]) == sequence.context
+
+
+def test_what_led_up_to_a_post_is_quoted_line_by_line_oldest_first() -> None:
+    opening = quoted.opening("fine", ["hello", " ", "how are\nyou?"])
+    assert opening == "> hello\n> how are you?\nfine"
 
 
 def test_a_format_is_found_by_its_name() -> None:

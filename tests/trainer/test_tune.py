@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from models.engine.device import choose
 from models.engine.loading import load_weights
-from models.files import RunFolder
+from models.files import RunFolder, read_json
 from models.records import DatasetRow, TrainingSettings
 from models.text import DEFAULT_FORMAT
 from tests.conftest import made_up_posts
@@ -23,7 +23,7 @@ from tests.fakes.tiny_base import write_tiny_base
 from trainer.dataset import collate, encode, split
 from trainer.evaluate import bits_per_byte
 from trainer.run import CancelRequested
-from trainer.tune import Tuned, Tuner, rate_at, resolve
+from trainer.tune import Tuned, Tuner, TuneState, rate_at, resolve
 
 SETTINGS = TrainingSettings(
     epochs=2, learning_rate=2e-3, batch_tokens=512, max_post_tokens=64, threads=1, precision="fp32", method="full"
@@ -40,6 +40,8 @@ class Recorder:
         self._stop_at = stop_at
 
     def progress(self, phase: str, done: int, total: int | None = None, **figures: Any) -> None:
+        if phase == "evaluate" and self._stop_at == 0:
+            raise CancelRequested
         if phase == "train":
             self.steps.append(done)
             if done == self._stop_at:
@@ -88,6 +90,41 @@ def test_a_killed_and_resumed_run_gives_the_same_weights(method: Any, tiny_base:
     assert second.notices == [f"going on from step {second.steps[0] - 1}"]
     assert same(weights(whole), weights(resumed))
     assert whole.state.bits_per_byte == resumed.state.bits_per_byte
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_run_that_is_stopped_at_any_step_goes_on_from_that_very_step(
+    method: Any, tiny_base: Path, tmp_path: Path
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, method=method, lora_rank=4)
+    whole = tune(tiny_base, Recorder(tmp_path / "whole"), settings)
+    evaluated = [step for step, _ in whole.state.bits_per_byte]
+    stops = (1, evaluated[1] - 1, evaluated[1], evaluated[1] + 2, whole.state.step - 1)
+    begins = 0
+    for stop in stops:
+        recorder = Recorder(tmp_path / "cut", stop_at=stop)
+        with pytest.raises(CancelRequested):
+            tune(tiny_base, recorder, settings)
+        assert recorder.steps == list(range(begins + 1, stop + 1))  # none twice
+        checkpoint = recorder.folder.checkpoints / f"step-{stop}" / "state.json"
+        state = read_json(checkpoint, TuneState)
+        assert state.step == stop
+        assert len(state.pending) == stop - max(step for step in evaluated if step <= stop)
+        begins = stop
+    resumed = tune(tiny_base, Recorder(tmp_path / "cut"), settings)
+    assert same(weights(whole), weights(resumed))
+    for name in ("bits_per_byte", "losses", "best_step", "step", "tokens", "stale"):
+        assert getattr(resumed.state, name) == getattr(whole.state, name), name
+
+
+def test_a_run_that_is_stopped_before_its_first_step_starts_anew(tiny_base: Path, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, stop_at=0)
+    with pytest.raises(CancelRequested):
+        tune(tiny_base, recorder)
+    again = Recorder(tmp_path, stop_at=1)
+    with pytest.raises(CancelRequested):
+        tune(tiny_base, again)
+    assert again.steps == [1] and again.notices == []
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])

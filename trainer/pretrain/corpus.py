@@ -82,7 +82,8 @@ def documents(corpus: Corpus, lines: list[str], *, held_out: bool, rng: random.R
             answers = lines[i - 1] if i and in_dialogue[i] and in_dialogue[i - 1] and rng.random() < 0.5 else None
             if answers and _UNWANTED.search(answers):
                 answers = None
-            text = DEFAULT_FORMAT.opening(lines[i], answers)
+            parts = DEFAULT_FORMAT.sequence(lines[i], answers)
+            text = parts.context + parts.target
             taken_bytes += len(text.encode())
             yield Document(corpus=corpus.name, text=text)
             if taken_bytes >= corpus.size_bytes and not held_out:

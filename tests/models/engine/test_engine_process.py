@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 from models.child import EXIT_ORPHANED
 from models.engine.settings import EngineSettings
+from models.files import seal
 from models.messages import (
     Cancel,
     Completed,
@@ -28,9 +30,11 @@ from models.messages import (
     Ready,
     Refused,
     Stopped,
+    Unload,
     decode,
     encode,
 )
+from tests.models.made import made_manifest
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
@@ -229,6 +233,39 @@ def test_an_unknown_model_is_refused_and_the_others_are_answered(engine: Engine,
     refused, completed = sorted(engine.until(is_last(80, 81)), key=lambda m: m.id)
     assert isinstance(refused, Refused) and "no manifest" in refused.text
     assert isinstance(completed, Completed)
+
+
+@pytest.fixture
+def model(base: str, tmp_path: Path) -> Path:
+    """A full model: the base itself, sealed as a version."""
+    folder = tmp_path / "model"
+    shutil.copytree(base, folder)
+    seal(folder, made_manifest(base=base))
+    return folder
+
+
+def test_an_unloaded_model_is_dropped_from_memory(engine: Engine, model: Path) -> None:
+    engine.send(ask(90, model=str(model)))
+    (before,) = engine.until(is_last(90))
+    shutil.rmtree(model)
+    engine.send(ask(91, model=str(model)))
+    (from_memory,) = engine.until(is_last(91))
+    assert isinstance(before, Completed) and isinstance(from_memory, Completed)
+    assert from_memory.texts == before.texts
+    engine.send(Unload(models=("nowhere", str(model))), ask(92, model=str(model)), ask(93))
+    refused, other = sorted(engine.until(is_last(92, 93)), key=lambda m: m.id)
+    assert isinstance(refused, Refused) and "no manifest" in refused.text
+    assert isinstance(other, Completed)
+
+
+def test_what_is_being_said_in_an_unloaded_voice_is_broken_off(engine: Engine, model: Path) -> None:
+    engine.send(ask(95, model=str(model), stream=True, **ENDLESS))
+    assert isinstance(engine.next(), Delta)
+    engine.send(ask(96), Unload(models=(str(model),)))
+    messages = [m for m in engine.until(is_last(95, 96)) if not isinstance(m, Delta)]
+    refused, other = sorted(messages, key=lambda m: m.id)
+    assert isinstance(refused, Refused) and "deleted" in refused.text
+    assert isinstance(other, Completed)
 
 
 def test_what_is_no_request_is_passed_over(engine: Engine) -> None:

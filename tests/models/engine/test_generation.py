@@ -189,8 +189,8 @@ def test_padding_is_never_written(voice: Voice) -> None:
         assert all(PAD not in ids for ids in watched.ids)
 
 
-@pytest.mark.parametrize("answers", [None, "what of the pigeon? " * 60])
-def test_a_prompt_longer_than_the_context_loses_its_beginning(voice: Voice, answers: str | None) -> None:
+@pytest.mark.parametrize("answers", [(), ("what of the pigeon? " * 60,)])
+def test_a_prompt_longer_than_the_context_loses_its_beginning(voice: Voice, answers: tuple[str, ...]) -> None:
     prompt = "the kettle sang again, and " * 60 + "the pigeon listened"
     watched = Watched(voice, ends_soon)
     completed, _ = answer(ask(prompt=prompt, answers=answers, max_tokens=30), watched.voice)
@@ -229,7 +229,7 @@ def test_at_most_as_many_posts_as_asked_for_all_beginning_with_the_prompt(voice:
 
 def test_the_answered_text_is_in_the_opening_and_not_in_the_post(voice: Voice) -> None:
     watched = Watched(voice, ends_soon)
-    completed, _ = answer(ask(prompt="the tram", answers="who\nsang?", count=3), watched.voice)
+    completed, _ = answer(ask(prompt="the tram", answers=("who\nsang?",), count=3), watched.voice)
     assert voice.tokenizer.decode(watched.ids[0][0, 1:]) == "> who sang?\nthe tram"
     assert completed.texts and all(text.startswith("the tram") for text in completed.texts)
 
@@ -305,7 +305,32 @@ def test_only_the_posts_asked_for_are_streamed_and_only_on_demand(voice: Voice) 
 
 def test_a_special_token_in_a_prompt_is_only_text(voice: Voice) -> None:
     watched = Watched(voice, ends_soon)
-    answer(ask(prompt="the <|endoftext|> kettle", answers="who <|endoftext|>?"), watched.voice)
+    answer(ask(prompt="the <|endoftext|> kettle", answers=("who <|endoftext|>?",)), watched.voice)
     (ids,) = watched.ids[0].tolist()
     assert ids.count(END) == 1  # the one that leads every post
     assert voice.tokenizer.decode(ids[1:]) == "> who <|endoftext|>?\nthe <|endoftext|> kettle"
+
+
+# --- how long it is at least ------------------------------------------------------------------------------------------
+
+
+def ends_at_once(_: int, logits: Tensor) -> None:
+    logits[:, END] = 1e9
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("fewest", [1, 2, 12])
+def test_a_post_has_at_least_as_many_tokens_as_were_asked_for(voice: Voice, fewest: int, temperature: float) -> None:
+    watched = Watched(voice, ends_at_once)
+    answer(ask(count=2, min_tokens=fewest, max_tokens=40, temperature=temperature), watched.voice)
+    rows = 1 if temperature == 0 else 4
+    assert all(shapes[1:] == [(rows, 1)] * fewest for shapes in watched.rounds)  # the end is the token after them
+
+
+def test_no_post_is_longer_than_the_most_because_of_the_fewest(voice: Voice) -> None:
+    watched = Watched(voice, ends_at_once)
+    answer(ask(min_tokens=50, max_tokens=10), watched.voice)
+    assert {len(shapes) for shapes in watched.rounds} == {10}
+    endless = Watched(voice, ends_at_once)
+    answer(ask(min_tokens=2048, max_tokens=2048), endless.voice)
+    assert {len(shapes) for shapes in endless.rounds} == {CONTEXT // 2}

@@ -319,3 +319,21 @@ def test_a_voice_in_use_outlives_its_eviction(
     voices.trim(in_use=folders[1:])
     assert voices.get(folders[1]) is second
     assert voices.get(folders[0]) is not first
+
+
+# --- unloaded ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gone", "other"), [("robin", "wren"), ("robin", "crow"), ("crow", "robin"), ("crow", "jay")])
+def test_an_unloaded_voice_is_dropped_and_the_others_speak_on(
+    make_voices: MakeVoices, shelf: dict[str, Path], alone: dict[str | None, Tensor], gone: str, other: str
+) -> None:
+    voices = make_voices(ROOMY)
+    dropped, kept = voices.get(str(shelf[gone])), voices.get(str(shelf[other]))
+    voices.unload(str(shelf[gone]))
+    voices.unload(str(shelf[gone]))  # twice is once
+    assert voices.get(str(shelf[other])) is kept
+    assert_says(kept, alone[other])
+    assert_says(voices.get(None), alone[None])
+    assert voices.get(str(shelf[gone])) is not dropped
+    assert_says(voices.get(str(shelf[gone])), alone[gone])

@@ -1,0 +1,134 @@
+"""The one way to answer an interaction, and what is said when something goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import aiohttp
+import discord
+from discord import app_commands
+
+from bot.discord_front.api import TROUBLE
+from bot.discord_front.render import literal
+from bot.strings import Strings, strings
+from models.errors import NoSuchModel, UserError
+
+log = logging.getLogger(__name__)
+
+GONE = 10062  # Unknown interaction: acknowledged too late, or by another process
+ACKNOWLEDGED = 40060
+PUBLIC = "thinks in public"  # in an interaction's extras
+ARRIVED = "its first response arrived, though Discord's word for that did not"  # the same
+TOKEN_DEAD = (50027, 10015)  # Invalid webhook token, unknown webhook: the interaction is older than 15 minutes
+
+
+def privately(interaction: discord.Interaction[Any]) -> Strings:
+    """The language of who asks."""
+    return strings(interaction.locale.value)
+
+
+def publicly(interaction: discord.Interaction[Any]) -> Strings:
+    """The language of the server; in direct messages of who asks."""
+    return strings((interaction.guild_locale or interaction.locale).value)
+
+
+async def acknowledge(interaction: discord.Interaction[Any], respond: Callable[[], Awaitable[object]]) -> None:
+    """Send the first response to an interaction, and once more if the connection was cut.
+
+    If it had arrived all the same, Discord says so to the second try; then it is remembered that it did.
+    """
+    for is_last in (False, True):
+        try:
+            await respond()
+            return
+        except discord.HTTPException as exc:
+            if not is_last or exc.code != ACKNOWLEDGED:
+                raise
+            interaction.extras[ARRIVED] = True
+        except (aiohttp.ClientError, OSError):
+            if is_last:
+                raise
+
+
+async def think(interaction: discord.Interaction[Any], *, in_public: bool = False) -> None:
+    """Acknowledge: Discord waits 3 seconds for that, and 15 minutes for the answer."""
+    defer = partial(interaction.response.defer, ephemeral=not in_public, thinking=True)
+    await acknowledge(interaction, defer)
+    interaction.extras[PUBLIC] = in_public
+
+
+async def answer(
+    interaction: discord.Interaction[Any],
+    content: str = discord.utils.MISSING,
+    *,
+    ephemeral: bool = True,
+    **parts: Any,
+) -> None:
+    """Answer, whether or not it was acknowledged.
+
+    A public answer whose token has died goes to the channel instead; a private one can't be shown then.
+    """
+    parts = {"content": content, "suppress_embeds": "embed" not in parts, **parts}
+    try:
+        if interaction.response.is_done() or interaction.extras.get(ARRIVED):
+            await interaction.followup.send(ephemeral=ephemeral, wait=True, **parts)
+        else:
+            send = partial(interaction.response.send_message, ephemeral=ephemeral, **parts)
+            await acknowledge(interaction, send)
+    except discord.HTTPException as exc:
+        if exc.code not in (GONE, ACKNOWLEDGED, *TOKEN_DEAD):
+            raise
+        if ephemeral or not isinstance(interaction.channel, discord.abc.Messageable):
+            log.warning("an interaction of %s was gone before it could be answered", _name(interaction))
+            return
+        await interaction.channel.send(**{k: v for k, v in parts.items() if v is not discord.utils.MISSING})
+
+
+async def replace(interaction: discord.Interaction[Any], parts: dict[str, Any]) -> None:
+    """Put other content in the place of the message whose button was pressed, once it was acknowledged."""
+    fresh = {"content": None, "embed": None, "view": None, "attachments": [], **parts}
+    fresh.pop("suppress_embeds", None)  # this can't be edited here
+    await interaction.edit_original_response(**fresh)
+
+
+async def answer_error(interaction: discord.Interaction[Any], error: Exception) -> None:
+    """Tell who asked what to do, if it is theirs to mend; else apologise, with the number that the log has."""
+    say = privately(interaction)
+    cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+    if isinstance(cause, discord.HTTPException) and cause.code in (GONE, ACKNOWLEDGED, *TOKEN_DEAD):
+        log.warning("an interaction of %s was gone before it could be answered", _name(interaction))
+        return
+    if isinstance(cause, NoSuchModel) and cause.name is None and not interaction.is_guild_integration():
+        text = say("say.no_model_private")
+    elif isinstance(cause, UserError):
+        text = literal(say.error(cause), mentions=True)[:1900]
+    elif isinstance(cause, app_commands.MissingPermissions):
+        text = say("why.manager.no")
+    elif isinstance(cause, app_commands.NoPrivateMessage):
+        text = say("why.server_only.no")
+    else:
+        error_id = secrets.token_hex(4)
+        log.error("%s failed, error %s", _name(interaction), error_id, exc_info=cause)
+        text = say("error.apology", id=error_id)
+    try:
+        if interaction.extras.get(PUBLIC):
+            # What fills in a deferral is as public as that was, and an error is for one pair of eyes: fill in
+            # anything, tell them apart from it, and take it away.
+            await interaction.edit_original_response(content="…")
+            await answer(interaction, text)
+            await interaction.delete_original_response()
+            return
+        await answer(interaction, text)
+    except TROUBLE as exc:
+        log.warning("an error could not be shown: %s", exc)
+
+
+def _name(interaction: discord.Interaction[Any]) -> str:
+    if interaction.command:
+        return f"/{interaction.command.qualified_name}"
+    data: Any = interaction.data
+    return str(data.get("custom_id", "?")).partition(":")[0] if data else "?"
