@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from benchmarks.discord_crowd import Sent, is_answered
-from tests.fakes.discord_payloads import ACK_LIMIT_S, Interaction, Json
+from tests.fakes.discord_payloads import ACK_LIMIT_S, AUTOCOMPLETE, Interaction, Json
 from tests.fakes.discord_server import FakeDiscord
 
 # what becomes of a request: status 0 cuts the connection before anything is done
@@ -33,9 +33,9 @@ BY_TOKEN = re.compile(r"/(interactions|webhooks)/\d+/([^/]+)")
 ANSWER_LIMIT_S = 60.0  # for an answer, once acknowledged
 KILLED, TOKEN_DIED, GATEWAY = "killed", "token died", "gateway away"
 ACCIDENTS = (KILLED, TOKEN_DIED, GATEWAY)
-# One fault excuses only what discord.py does not try again, and the bot can't: by then it is too late, or choices.
-_LOST = ("reset on the callback", "429 of Cloudflare on the callback")
-_MISLED = ("lost reply on the callback",)  # the bot can't know that it has acknowledged
+# One fault excuses only what is not tried again: a callback that Cloudflare refuses, and choices that were cut.
+_REFUSED = "429 of Cloudflare on the callback"
+_CUT = "reset on the callback"
 FINAL = ("done", "failed", "cancelled")
 
 
@@ -78,8 +78,9 @@ class FaultyDiscord(FakeDiscord):
             if why in ACCIDENTS and (is_new or why != GATEWAY):
                 return why
         struck = [why for why in excuses if why.endswith("on the callback" if is_new else "on the answer")]
+        is_choices = interaction.type == AUTOCOMPLETE
         for why in excuses:
-            if why in (_LOST if is_new else _MISLED):
+            if is_new and (why == _REFUSED or (why == _CUT and is_choices)):
                 return why
         return f"several faults, {struck[0]}" if len(struck) > 1 else None
 

@@ -8,9 +8,9 @@ there is quiet, and these claims are checked:
 
 - Every interaction is acknowledged within 3 s, and answered within 60 s. Excused, and counted, is one that waited for
   it, and not yet too long, when the bot was killed or its token died; one not yet acknowledged that was made while the
-  gateway was away, or less than 3 s before; one whose callback was cut or refused by Cloudflare, which nobody repeats,
-  or was done and cut before the answer; one whose callback or answer was struck by several faults. A single 429, 5xx or
-  slow answer excuses nobody.
+  gateway was away, or less than 3 s before; one whose callback was refused by Cloudflare, and an autocomplete whose
+  callback was cut, which nobody repeats; one whose callback or answer was struck by several faults. A single 429, 5xx,
+  cut connection or slow answer excuses nobody else.
 - Each job has one progress message, which says the state that the registry has, and was not edited after that.
 - Each job that ended was announced once.
 - The bot asks for no route and breaks no limit that Discord does not have, acknowledges nothing twice, and ends only

@@ -16,6 +16,11 @@ VARIABLE = "MOCKINGBIRD_DISCORD_API"
 DISCORD = "https://discord.com/api/v10"
 
 
+def is_passing(trouble: BaseException) -> bool:
+    """Whether the same request may well succeed in a moment: Discord was not reached, or is too busy."""
+    return not isinstance(trouble, discord.HTTPException) or trouble.status == 429 or trouble.status >= 500
+
+
 def api_base() -> str:
     """The base of REST URLs. SetupError if the environment names one that is not on loopback: the token goes there."""
     base = os.environ.get(VARIABLE, DISCORD)

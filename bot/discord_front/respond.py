@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import aiohttp
 import discord
 from discord import app_commands
 
-from bot.discord_front.api import TROUBLE
+from bot.discord_front.api import TROUBLE, is_passing
 from bot.discord_front.render import literal
 from bot.strings import Strings, strings
 from models.errors import NoSuchModel, UserError
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 GONE = 10062  # Unknown interaction: acknowledged too late, or by another process
 ACKNOWLEDGED = 40060
+CALLBACK_PAUSE_S = 0.3  # of the 3 s that Discord waits
+ANSWER_PAUSES_S = (0.5, 2.0)
 PUBLIC = "thinks in public"  # in an interaction's extras
 ARRIVED = "its first response arrived, though Discord's word for that did not"  # the same
 TOKEN_DEAD = (50027, 10015)  # Invalid webhook token, unknown webhook: the interaction is older than 15 minutes
@@ -37,21 +40,22 @@ def publicly(interaction: discord.Interaction[Any]) -> Strings:
 
 
 async def acknowledge(interaction: discord.Interaction[Any], respond: Callable[[], Awaitable[object]]) -> None:
-    """Send the first response to an interaction, and once more if the connection was cut.
+    """Send the first response to an interaction, and once more if Discord could not be reached.
 
     If it had arrived all the same, Discord says so to the second try; then it is remembered that it did.
     """
-    for is_last in (False, True):
+    try:
+        await respond()
+    except TROUBLE as exc:
+        if not is_passing(exc):
+            raise
+        await asyncio.sleep(CALLBACK_PAUSE_S)
         try:
             await respond()
-            return
         except discord.HTTPException as exc:
-            if not is_last or exc.code != ACKNOWLEDGED:
+            if exc.code != ACKNOWLEDGED:
                 raise
             interaction.extras[ARRIVED] = True
-        except (aiohttp.ClientError, OSError):
-            if is_last:
-                raise
 
 
 async def think(interaction: discord.Interaction[Any], *, in_public: bool = False) -> None:
@@ -75,7 +79,7 @@ async def answer(
     parts = {"content": content, "suppress_embeds": "embed" not in parts, **parts}
     try:
         if interaction.response.is_done() or interaction.extras.get(ARRIVED):
-            await interaction.followup.send(ephemeral=ephemeral, wait=True, **parts)
+            await _follow_up(interaction, ephemeral=ephemeral, wait=True, **parts)
         else:
             send = partial(interaction.response.send_message, ephemeral=ephemeral, **parts)
             await acknowledge(interaction, send)
@@ -86,6 +90,20 @@ async def answer(
             log.warning("an interaction of %s was gone before it could be answered", _name(interaction))
             return
         await interaction.channel.send(**{k: v for k, v in parts.items() if v is not discord.utils.MISSING})
+
+
+async def _follow_up(interaction: discord.Interaction[Any], **parts: Any) -> None:
+    """Send what follows an acknowledgement; again if Discord could not be reached, for somebody waits."""
+    for pause_s in (*ANSWER_PAUSES_S, None):
+        try:
+            await interaction.followup.send(**parts)
+            return
+        except TROUBLE as exc:
+            if pause_s is None or not is_passing(exc):
+                raise
+        await asyncio.sleep(pause_s)
+        if file := parts.get("file"):
+            file.reset()
 
 
 async def replace(interaction: discord.Interaction[Any], parts: dict[str, Any]) -> None:
@@ -118,11 +136,11 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
         if interaction.extras.get(PUBLIC):
             # What fills in a deferral is as public as that was, and an error is for one pair of eyes: fill in
             # anything, tell them apart from it, and take it away.
-            await interaction.edit_original_response(content="…")
-            await answer(interaction, text)
-            await interaction.delete_original_response()
-            return
+            with suppress(*TROUBLE):
+                await interaction.edit_original_response(content="…")
         await answer(interaction, text)
+        if interaction.extras.get(PUBLIC):
+            await interaction.delete_original_response()
     except TROUBLE as exc:
         log.warning("an error could not be shown: %s", exc)
 
