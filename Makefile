@@ -22,8 +22,10 @@ run: $(VENV)/installed
 console: $(VENV)/installed
 	$(BIN)/python -m bot console
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.thread
+	$(BIN)/python -m benchmarks.discord_load
+	$(BIN)/python -m benchmarks.discord_soak
 
 clean:
 	rm -rf $(VENV) build *.egg-info

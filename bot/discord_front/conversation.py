@@ -52,6 +52,7 @@ class Conversation:
             return
         self._answers.add(message.channel.id)
         try:
+            self._client.service.require_say(caller)
             async with message.channel.typing():
                 await self._answer(message, caller, say)
         except NotAllowed as exc:

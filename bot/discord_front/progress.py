@@ -189,8 +189,8 @@ class ProgressMessage:
 
 
 def _is_final(error: BaseException) -> bool:
-    """Whether Discord refuses for a reason that does not go away: anything but "too many" and its own troubles."""
-    return isinstance(error, discord.HTTPException) and error.status != 429 and 400 <= error.status < 500
+    """Whether Discord refuses for a reason that does not go away: not "too many", a reset token, its own troubles."""
+    return isinstance(error, discord.HTTPException) and error.status not in (401, 429) and 400 <= error.status < 500
 
 
 async def _tries() -> AsyncIterator[None]:

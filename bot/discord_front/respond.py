@@ -79,10 +79,10 @@ async def answer(
     parts = {"content": content, "suppress_embeds": "embed" not in parts, **parts}
     try:
         if interaction.response.is_done() or interaction.extras.get(ARRIVED):
-            await _follow_up(interaction, ephemeral=ephemeral, wait=True, **parts)
+            send = partial(interaction.followup.send, ephemeral=ephemeral, wait=True, **parts)
+            await insist(send, file=parts.get("file"))
         else:
-            send = partial(interaction.response.send_message, ephemeral=ephemeral, **parts)
-            await acknowledge(interaction, send)
+            await acknowledge(interaction, partial(interaction.response.send_message, ephemeral=ephemeral, **parts))
     except discord.HTTPException as exc:
         if exc.code not in (GONE, ACKNOWLEDGED, *TOKEN_DEAD):
             raise
@@ -92,17 +92,17 @@ async def answer(
         await interaction.channel.send(**{k: v for k, v in parts.items() if v is not discord.utils.MISSING})
 
 
-async def _follow_up(interaction: discord.Interaction[Any], **parts: Any) -> None:
+async def insist(send: Callable[[], Awaitable[object]], *, file: discord.File | None = None) -> None:
     """Send what follows an acknowledgement; again if Discord could not be reached, for somebody waits."""
     for pause_s in (*ANSWER_PAUSES_S, None):
         try:
-            await interaction.followup.send(**parts)
+            await send()
             return
         except TROUBLE as exc:
             if pause_s is None or not is_passing(exc):
                 raise
         await asyncio.sleep(pause_s)
-        if file := parts.get("file"):
+        if file is not None:
             file.reset()
 
 
@@ -110,7 +110,7 @@ async def replace(interaction: discord.Interaction[Any], parts: dict[str, Any]) 
     """Put other content in the place of the message whose button was pressed, once it was acknowledged."""
     fresh = {"content": None, "embed": None, "view": None, "attachments": [], **parts}
     fresh.pop("suppress_embeds", None)  # this can't be edited here
-    await interaction.edit_original_response(**fresh)
+    await insist(partial(interaction.edit_original_response, **fresh))
 
 
 async def answer_error(interaction: discord.Interaction[Any], error: Exception) -> None:
@@ -140,7 +140,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
                 await interaction.edit_original_response(content="…")
         await answer(interaction, text)
         if interaction.extras.get(PUBLIC):
-            await interaction.delete_original_response()
+            await insist(interaction.delete_original_response)
     except TROUBLE as exc:
         log.warning("an error could not be shown: %s", exc)
 

@@ -8,7 +8,7 @@ import discord
 
 from bot.discord_front.access import admitted
 from bot.discord_front.components import Component, button, client_of, form_values, row_of, service_of
-from bot.discord_front.respond import acknowledge, privately
+from bot.discord_front.respond import acknowledge, privately, replace
 from bot.permits import require_manager
 from bot.settings import ServerSettings
 from bot.strings import Strings
@@ -91,7 +91,7 @@ async def change(interaction: discord.Interaction[Any], **changes: object) -> No
     caller = await admitted(interaction, "settings")
     require_manager(caller)
     await service_of(interaction).settings.change(caller.server_id, **changes)
-    await interaction.edit_original_response(**panel(interaction, caller.server_id))
+    await replace(interaction, panel(interaction, caller.server_id))
     what = ", ".join(sorted(changes))
     await client_of(interaction).tell(caller.server_id, "settings", who=f"<@{caller.user_id}>", what=what)
 

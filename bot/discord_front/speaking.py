@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import discord
@@ -10,7 +12,7 @@ import discord
 from bot.discord_front.access import caller_of
 from bot.discord_front.components import Component, button, client_of, row_of, service_of
 from bot.discord_front.render import answer_text, body, literal, prompt_of, quoted_in, reply_text, text_of
-from bot.discord_front.respond import acknowledge, answer, privately, publicly, think
+from bot.discord_front.respond import acknowledge, answer, insist, privately, publicly, think
 from bot.records import Caller, ModelVersion
 from bot.sampling import Creativity, Length
 from bot.service import Answer
@@ -153,13 +155,12 @@ class Delete(Component, template=r"delete:(?P<asker>\d+)"):
             await answer(interaction, privately(interaction)("say.not_yours"))
             return
         await acknowledge(interaction, interaction.response.defer)
-        message = interaction.message
+        message, personas = interaction.message, client_of(interaction).personas
+        delete: Callable[[], Awaitable[object]] = interaction.delete_original_response
         if message is not None and message.webhook_id not in (None, interaction.application_id):
-            work = client_of(interaction).personas.delete(interaction.channel, message)
-        else:
-            work = interaction.delete_original_response()
+            delete = partial(personas.delete, interaction.channel, message)
         with suppress(discord.NotFound):  # it is gone already
-            await work
+            await insist(delete)
 
 
 # --- answer as… -------------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ def choose_voice(interaction: discord.Interaction[Any], text: str, *, page: int 
         items.append(VoicePage(button(say("models.back"), f"voices:{page - 1}", row=1, disabled=page == 0)))
         last = (len(models) - 1) // MAX_OPTIONS
         items.append(VoicePage(button(say("models.next"), f"voices:{page + 1}", row=1, disabled=page == last)))
-    shown = literal(text)[: service.config.engine.max_prompt_chars]
+    shown = literal(text[: service.config.engine.max_prompt_chars])
     return {"content": say("say.choose_voice", text=shown), "view": row_of(*items)}
 
 

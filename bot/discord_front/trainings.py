@@ -141,7 +141,7 @@ class Confirm(Component, template=r"confirm:(?P<job>\d+)"):
         job = await service_of(interaction).confirm(caller_of(interaction), int(self.values["job"]))
         link = await client_of(interaction).show_progress(job)
         text = privately(interaction)("train.confirmed", job=job.id, link=link)
-        await interaction.edit_original_response(content=text, view=None)
+        await replace(interaction, {"content": text})
         await _tell_of(interaction, job)
 
 

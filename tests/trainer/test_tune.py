@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from models.engine.device import choose
 from models.engine.loading import load_weights
+from models.errors import Unusable
 from models.files import RunFolder, read_json
 from models.records import DatasetRow, TrainingSettings
 from models.text import DEFAULT_FORMAT
@@ -197,3 +198,12 @@ def test_a_run_starts_anew_when_its_checkpoints_are_gone(tiny_base: Path, tmp_pa
     first = weights(tune(tiny_base, Recorder(tmp_path)))
     shutil.rmtree(tmp_path / "checkpoints")
     assert same(first, weights(tune(tiny_base, Recorder(tmp_path))))
+
+
+def test_a_run_whose_loss_is_no_number_any_more_says_what_to_do(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.tune.loss_sum", lambda logits, labels: logits.sum() * float("nan"))
+    with pytest.raises(Unusable, match="learning_rate"):
+        tune(tiny_base, Recorder(tmp_path))
+    assert not list((tmp_path / "checkpoints").glob("step-*"))
