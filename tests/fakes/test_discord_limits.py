@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -194,7 +193,6 @@ async def test_commands_over_a_limit_fail_the_sync(fake: FakeDiscord) -> None:
     assert "0(say).description" in fake.violations[0] and fake.commands is None
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jsonschema") is None, reason="jsonschema is for development")
 def test_a_body_that_the_openapi_document_does_not_have_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -14,6 +15,7 @@ from bot.discord_front.respond import answer, privately, think
 from bot.discord_front.translator import choices, command
 from bot.jobs import MODEL_ROOM_MB
 from bot.permits import Check
+from bot.plans import checked_handle
 from bot.records import Caller
 from bot.service import Service
 from models.errors import NoSuchModel
@@ -46,11 +48,14 @@ def add_house_commands(tree: app_commands.CommandTree[Any], service: Service) ->
 
     @command(tree, "why")
     @app_commands.choices(what=choices("what", *COMMANDS))
-    async def why(interaction: Interaction, what: str = "say") -> None:
+    async def why(
+        interaction: Interaction, what: str = "say", handle: app_commands.Range[str, 1, 100] | None = None
+    ) -> None:
         await think(interaction)
+        handles = [checked_handle(handle)] if handle else []
         say = privately(interaction)
         caller = await admitted(interaction, COMMANDS[what])
-        checks = await _checks(interaction, service, caller, what)
+        checks = await _checks(interaction, service, caller, what, handles)
         in_server = caller.server_id != caller.user_id
         place = say("why.here", channel=f"<#{caller.channel_id}>") if in_server else say("why.in_dm")
         end = say("why.all_well" if all(check.passed for check in checks) else "why.advice")
@@ -58,7 +63,9 @@ def add_house_commands(tree: app_commands.CommandTree[Any], service: Service) ->
         await answer(interaction, "\n".join([heading, checks_text(checks, say), end]))
 
 
-async def _checks(interaction: Interaction, service: Service, caller: Caller, what: str) -> list[Check]:
+async def _checks(
+    interaction: Interaction, service: Service, caller: Caller, what: str, handles: Sequence[str]
+) -> list[Check]:
     """Everything that has to be right for it, what Discord allows before what the house allows."""
     in_server = caller.server_id != caller.user_id
     if what in ("train", "manage") and not in_server:
@@ -69,7 +76,7 @@ async def _checks(interaction: Interaction, service: Service, caller: Caller, wh
     if what == "train":
         needed = service.config.bot.min_free_disk_mb + MODEL_ROOM_MB
         disk = Check(rule="disk", passed=service.data.free_mb >= needed)
-        return [*checks, *await service.permits.training(caller), disk]
+        return [*checks, *await service.permits.training(caller, handles), disk]
     try:
         model = Check(rule="model", passed=True, facts={"name": literal(service.library.default(caller).name)})
     except NoSuchModel:

@@ -90,6 +90,17 @@ async def test_why_agrees_with_what_then_happens(house: House) -> None:
     assert "asked 0 times" in private(await house.member.slash(other, "say"))
 
 
+async def test_why_tells_whether_an_account_may_be_learned(house: House) -> None:
+    await house.service.registry.block(house.guild.id, "wren")
+    await house.service.permits.load()
+    asked = await house.manager.slash(house.channel, "why", what="train", handle="@Wren")
+    assert failed(private(asked)) == [
+        line for line in private(asked).splitlines() if "@Wren may not be learned" in line
+    ]
+    asked = await house.manager.slash(house.channel, "why", what="train", handle="@robin")
+    assert failed(private(asked)) == []
+
+
 async def test_why_in_a_direct_message_says_what_works_only_in_servers(house: House) -> None:
     for what in ("train", "manage"):
         assert "only in a server" in text(await house.member.user.slash("why", what=what))
