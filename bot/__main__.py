@@ -66,25 +66,36 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _main(command: str, config: Config) -> int:
-    data = DataDir(config.data_dir)
     token = os.environ.pop("DISCORD_TOKEN", "").strip()
-    if command == "run" and not token:
+    if command != "run":
+        return await _at_terminal(command, config)
+    if not token:
         raise TokenMissing
+    task = asyncio.create_task(_serve(config, token))
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass  # told to stop; what is unfinished goes on at the next start
+    return 0
+
+
+async def _serve(config: Config, token: str) -> None:
+    from bot.discord_front.client import run_discord
+
+    data = DataDir(config.data_dir)
+    async with open_service(config, data, "run") as service:
+        start_logging(data.path, config.bot.log_level, to_stderr=True)
+        await run_discord(service, token)
+
+
+async def _at_terminal(command: str, config: Config) -> int:
+    from rich.console import Console
+
+    data = DataDir(config.data_dir)
     async with open_service(config, data, command) as service:
-        start_logging(data.path, config.bot.log_level, to_stderr=command == "run")
-        if command == "run":
-            from bot.discord_front.client import run_discord
-
-            task = asyncio.create_task(run_discord(service, token))
-            for name in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(name, task.cancel)
-            try:
-                await task
-            except asyncio.CancelledError:
-                pass  # told to stop; what is unfinished goes on at the next start
-            return 0
-        from rich.console import Console
-
+        start_logging(data.path, config.bot.log_level, to_stderr=False)
         if command == "demo":
             from bot.demo import run_demo
 

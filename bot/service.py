@@ -137,6 +137,7 @@ class Service:
     async def start(self, caller: Caller, plan: Plan) -> Job:
         """Queue the planned training; one that costs money waits for `confirm`."""
         self._require_running()
+        require(await self.permits.training(caller, plan.handles))  # others may have started since it was planned
         return await self._jobs.add(caller, plan)
 
     async def confirm(self, caller: Caller, job_id: int) -> Job:
