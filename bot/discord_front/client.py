@@ -249,6 +249,7 @@ async def run_discord(service: Service, token: str) -> None:
     """
     _use_stand_in()
     logging.getLogger("discord.app_commands.tree").addFilter(_is_news)
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # it speaks in writing only
     failures = 0
     while True:
         client = Mockingbird(service)
