@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from bot.plans import SOURCES
 from models.engine.settings import EngineSettings
 from models.errors import ConfigError, SetupError
 from models.records import TrainingSettings
@@ -96,6 +97,12 @@ def read_config(path: Path | None = None) -> Config:
     }
     problems += [
         f"[{name}]: there is no such table (tables: {', '.join(sections)})" for name in tables if name not in sections
+    ]
+    bot: BotSettings = sections["bot"] or BotSettings()
+    problems += [
+        f"[bot] price_usd: there is no source {source!r} (sources: {', '.join(sorted(set(SOURCES.values())))})"
+        for source in bot.price_usd
+        if source not in SOURCES.values()
     ]
     if problems:
         raise ConfigError(path, problems)

@@ -47,42 +47,39 @@ def panel(interaction: discord.Interaction[Any], server_id: int) -> dict[str, An
 
 
 def _view(settings: ServerSettings, say: Strings) -> discord.ui.View:
-    def many(ids: tuple[int, ...], kind: type[Any]) -> list[discord.SelectDefaultValue]:
-        return [discord.SelectDefaultValue(id=each, type=kind) for each in ids]  # type: ignore[arg-type]
-
-    role, channel = discord.SelectDefaultValueType.role, discord.SelectDefaultValueType.channel
+    role = discord.SelectDefaultValueType.role
     roles = discord.ui.RoleSelect[discord.ui.View](
         custom_id="settings:trainer_roles",
         placeholder=say("settings.trainers_hint")[:150],
         min_values=0,
         max_values=MAX_CHOICES,
-        default_values=many(settings.trainer_roles, role),  # type: ignore[arg-type]
+        default_values=[discord.SelectDefaultValue(id=each, type=role) for each in settings.trainer_roles],
         row=0,
     )
-    channels = discord.ui.ChannelSelect[discord.ui.View](
-        custom_id="settings:channels",
-        placeholder=say("settings.channels_hint")[:150],
-        channel_types=TEXT_CHANNELS,
-        min_values=0,
-        max_values=MAX_CHOICES,
-        default_values=many(settings.channels, channel),  # type: ignore[arg-type]
-        row=1,
-    )
-    log = discord.ui.ChannelSelect[discord.ui.View](
-        custom_id="settings:log_channel",
-        placeholder=say("settings.log_hint")[:150],
-        channel_types=TEXT_CHANNELS,
-        min_values=0,
-        max_values=1,
-        default_values=many((settings.log_channel,) if settings.log_channel else (), channel),  # type: ignore[arg-type]
-        row=2,
-    )
+    log_channels = (settings.log_channel,) if settings.log_channel else ()
+    channels = _channel_menu("channels", say("settings.channels_hint"), settings.channels, most=MAX_CHOICES, row=1)
+    log = _channel_menu("log_channel", say("settings.log_hint"), log_channels, most=1, row=2)
     items: list[Component] = [Choice(menu) for menu in (roles, channels, log)]
     for name in ("persona", "links", "threads"):
         style = discord.ButtonStyle.success if getattr(settings, name) else discord.ButtonStyle.secondary
         items.append(Toggle(button(say(f"settings.{name}_button"), f"settings:{name}", style, row=3)))
     items.append(OpenLimits(button(say("settings.limits_button"), "settings:limits", row=3)))
     return row_of(*items)
+
+
+def _channel_menu(
+    key: str, hint: str, chosen: tuple[int, ...], *, most: int, row: int
+) -> discord.ui.ChannelSelect[discord.ui.View]:
+    channel = discord.SelectDefaultValueType.channel
+    return discord.ui.ChannelSelect[discord.ui.View](
+        custom_id=f"settings:{key}",
+        placeholder=hint[:150],
+        channel_types=TEXT_CHANNELS,
+        min_values=0,
+        max_values=most,
+        default_values=[discord.SelectDefaultValue(id=each, type=channel) for each in chosen],
+        row=row,
+    )
 
 
 async def change(interaction: discord.Interaction[Any], **changes: object) -> None:

@@ -107,7 +107,7 @@ async def jobs_page(interaction: discord.Interaction[Any], page: int = 0) -> dic
     jobs = await service.jobs(caller, limit=JOBS_A_PAGE + 1, skip=page * JOBS_A_PAGE)
     lines = [
         say("jobs.line", job=job.id, name=title(job, say), state=say.state(job), when=when(job.created_at))
-        + (f" · {literal(job.error)[:150]}" if job.error else "")
+        + (f" · {literal(job.error[:150])}" if job.error else "")
         for job in jobs[:JOBS_A_PAGE]
     ]
     items: list[Component] = []

@@ -171,3 +171,10 @@ def test_data_dir_of_an_unknown_user_ends_main_with_78(
     path = write('[bot]\ndata_dir = "~nobody-of-that-name/var"\n')
     assert main(["--config", str(path), "console"]) == EXIT_SETUP
     assert "data_dir" in capsys.readouterr().err
+
+
+def test_a_price_of_a_source_that_there_is_not_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[bot]\nprice_usd = { jsnol = 0.5 }\n")
+    with pytest.raises(ConfigError, match=r"no source 'jsnol' \(sources: jsonl, x_archive\)"):
+        read_config(path)
