@@ -15,7 +15,7 @@ import discord
 
 from bot.discord_front.api import TROUBLE
 from bot.discord_front.components import row_of
-from bot.discord_front.render import fitting, literal, progress_text, title, without_links
+from bot.discord_front.render import fitting, generated, literal, progress_text, title
 from bot.discord_front.speaking import say_button
 from bot.discord_front.trainings import cancel_button, retry_button
 from bot.progress import duration
@@ -179,7 +179,7 @@ class ProgressMessage:
         lines = [say("train.ready", **facts, version=model.version, posts=model.posts), *late]
         try:
             spoken = await self._service.say(caller, model=model, count=FIRST_POSTS)
-            lines += [f"> {literal(without_links(text)) or '…'}" for text in spoken.texts]
+            lines += [f"> {generated(text, links=False) or '…'}" for text in spoken.texts]
         except UserError as exc:
             lines.append(literal(say.error(exc), mentions=True))
         parts: dict[str, Any] = {"content": fitting(lines, say("train.label")), "view": row_of(say_button(model, say))}

@@ -52,14 +52,9 @@ def unliteral(text: str) -> str:
 def generated(text: str, *, links: bool) -> str:
     """What a model wrote, as it is to be read; with its links clickable, or without them."""
     if not links:
-        return literal(without_links(text))
+        return literal(_LINK.sub("", text))
     # An escape within a link would break it, so a plain one is left as it is.
     return " ".join(word if _PLAIN_LINK.fullmatch(word) else literal(word) for word in text.split())
-
-
-def without_links(text: str) -> str:
-    """The text without the links in it."""
-    return " ".join(_LINK.sub("", text).split())
 
 
 def accounts(handles: Sequence[str]) -> str:
@@ -150,7 +145,7 @@ def progress_text(view: JobView, say: Strings) -> str:
     if view.paused:
         lines.append(say("train.paused"))
     if view.sample and not job.state.is_over:
-        lines.append(f"> {literal(without_links(view.sample))}")
+        lines.append(f"> {generated(view.sample, links=False)}")
     return fitting(lines, "")
 
 
@@ -208,7 +203,7 @@ def model_info(
     lines.append(say("models.versions", versions=" · ".join(shown) + (" …" if len(versions) > 12 else "")))
     if samples:
         lines.append(say("models.samples"))
-        lines += [f"> {literal(without_links(sample)) or '…'}" for sample in samples]
+        lines += [f"> {generated(sample, links=False) or '…'}" for sample in samples]
     return fitting(lines, say("train.label") if samples else "", most=MAX_EMBED_CHARS)
 
 
