@@ -119,31 +119,34 @@ class Child:
         try:
             if self._process.returncode is None:
                 self.interrupt()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._process.wait(), self._grace_s)
+                await self._wait()
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            with suppress(TimeoutError):  # what has left the group may hold a pipe open for ever
-                await asyncio.wait_for(self._process.wait(), self._grace_s)
+            await self._wait()  # what has left the group may hold a pipe open for ever
             self._stderr_task.cancel()
+
+    async def _wait(self) -> None:
+        """Wait for its end, but no longer than the grace period: wait() lasts as long as a grandchild holds a pipe."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._grace_s):
+                await self._process.wait()
 
     async def _next(self, timeout_s: float | None) -> Message:
         assert self._process.stdout
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # Python 3.11's wait_for can swallow a cancellation
+                line = await self._process.stdout.readline()
         except TimeoutError as exc:
             raise ChildSilent(self.role, timeout_s=timeout_s or 0, stderr=self.stderr) from exc
         except ValueError as exc:  # asyncio's word for a line over the limit
             raise ChildMisspoke(self.role, f"it sent a line over {MAX_LINE_BYTES} bytes") from exc
         if not line:
-            with suppress(TimeoutError):  # Python 3.11's wait() lasts as long as a grandchild holds a pipe
-                await asyncio.wait_for(self._process.wait(), self._grace_s)
+            await self._wait()
             exit_code = self._process.returncode
             if exit_code is None:
                 raise ChildMisspoke(self.role, "it closed its stdout and did not end", stderr=self.stderr)
-            with suppress(TimeoutError):  # a grandchild may hold the pipe open
-                await asyncio.wait_for(asyncio.shield(self._stderr_task), 1)
+            await asyncio.wait([self._stderr_task], timeout=1)  # a grandchild may hold the pipe open
             raise ChildCrashed(self.role, exit_code=exit_code, stderr=self.stderr)
         try:
             return decode(line)

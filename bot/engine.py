@@ -74,7 +74,8 @@ class Engine:
     async def wait_ready(self) -> Ready:
         """What the engine says of itself once its base is loaded; EngineTrouble with the reason if it can't be."""
         try:
-            await asyncio.wait_for(self._ready.wait(), self._settings.timeout_s)
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._ready.wait()
         except TimeoutError as exc:
             raise EngineTrouble("The engine is still starting. Try again in a moment.") from exc
         if self.ready is None:
@@ -100,7 +101,9 @@ class Engine:
             assert self._child
             await self._child.send(request)
             while not answered:
-                match await asyncio.wait_for(inbox.get(), deadline - asyncio.get_running_loop().time()):
+                async with asyncio.timeout_at(deadline):
+                    message = await inbox.get()
+                match message:
                     case None:
                         raise EngineDied
                     case Refused(text=text):

@@ -290,7 +290,8 @@ class Service:
         self._draining = True
         await self._jobs.drain()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._silent.wait(), self.config.bot.stop_grace_s)
+            async with asyncio.timeout(self.config.bot.stop_grace_s):
+                await self._silent.wait()
 
     async def tidy(self) -> None:
         """Drop what was kept long enough: deleted models, the files of failed jobs, plans that nobody agreed to."""

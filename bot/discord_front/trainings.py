@@ -17,6 +17,7 @@ from bot.strings import Strings
 from models.errors import CantPost
 
 JOBS_A_PAGE = 10
+MAX_ERROR_CHARS = 80  # a page with the worst of names and errors, each character escaped, fits in an embed
 
 
 def plan_text(plan: Plan, say: Strings, *, end: str = "") -> str:
@@ -107,7 +108,7 @@ async def jobs_page(interaction: discord.Interaction[Any], page: int = 0) -> dic
     jobs = await service.jobs(caller, limit=JOBS_A_PAGE + 1, skip=page * JOBS_A_PAGE)
     lines = [
         say("jobs.line", job=job.id, name=title(job, say), state=say.state(job), when=when(job.created_at))
-        + (f" · {literal(job.error[:150])}" if job.error else "")
+        + (f" · {literal(job.error[:MAX_ERROR_CHARS])}" if job.error else "")
         for job in jobs[:JOBS_A_PAGE]
     ]
     items: list[Component] = []

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -292,3 +293,18 @@ async def test_flood_on_stderr_blocks_nothing_and_its_end_is_kept(spawn: Spawn) 
     assert lines[-1] == "ÿ the last line"
     assert max(map(len, lines)) <= 500
     assert "warning 19999: the quick brown fox is deprecated" in lines
+
+
+async def test_a_cancellation_is_heard_whatever_the_child_is_just_saying(spawn: Spawn) -> None:
+    child = await spawn("chatters")
+
+    async def listen() -> None:
+        async for _ in child.messages(silence_timeout_s=PATIENCE_S):
+            pass
+
+    for _ in range(300):
+        listener = asyncio.create_task(listen())
+        await asyncio.sleep(random.random() / 200)
+        listener.cancel()
+        await asyncio.wait([listener], timeout=PATIENCE_S)
+        assert listener.cancelled()
