@@ -9,12 +9,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -233,7 +233,7 @@ class Tuner:
 
     def _weights(self) -> dict[str, Tensor]:
         model = self._accelerator.unwrap_model(self._model)
-        state = get_peft_model_state_dict(model) if self._method == "lora" else model.state_dict()
+        state = _peft().get_peft_model_state_dict(model) if self._method == "lora" else model.state_dict()
         tied = set(getattr(model, "_tied_weights_keys", None) or ())
         return {name: tensor.contiguous() for name, tensor in state.items() if name not in tied}
 
@@ -267,7 +267,7 @@ class Tuner:
         weights = load_file(self._best_file(state.best_step))
         model = self._accelerator.unwrap_model(self._model)
         if self._method == "lora":
-            set_peft_model_state_dict(model, weights)
+            _peft().set_peft_model_state_dict(model, weights)
         else:
             model.load_state_dict(weights, strict=False)  # tied weights are saved once
         self._model.eval()
@@ -301,10 +301,17 @@ def _evaluation_steps(epoch_steps: list[int], per_epoch: int) -> set[int]:
     return steps
 
 
+def _peft() -> ModuleType:
+    """PEFT, whose import takes 1.5 s: only a training with LoRA is worth that."""
+    import peft
+
+    return peft
+
+
 def _with_lora(base: PreTrainedModel, rank: int) -> torch.nn.Module:
-    return get_peft_model(
+    return _peft().get_peft_model(
         base,
-        LoraConfig(
+        _peft().LoraConfig(
             r=rank,
             lora_alpha=2 * rank,
             target_modules="all-linear",

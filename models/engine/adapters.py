@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from peft import PeftModel
 from safetensors import safe_open
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
+
+if TYPE_CHECKING:  # its import takes 1.5 s: only an adapter is worth that
+    from peft import PeftModel
 
 
 class Adapters:
@@ -26,6 +29,8 @@ class Adapters:
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
             file.keys()  # PEFT puts its layers into the base before it reads the weights: find damage first
         if self._wrapped is None:
+            from peft import PeftModel
+
             self._wrapped = PeftModel.from_pretrained(self._base, str(folder), adapter_name=name)
             self._active = name
         else:
