@@ -41,7 +41,9 @@ def write_config(config: Config, path: Path) -> Path:
 async def furnish(config: Config, posts: Path, handle: str) -> None:
     """Train a model of the house, which everybody may use, before the bot runs."""
     async with open_service(config, DataDir(config.data_dir), "benchmark") as service:
-        job = await service.start(CONSOLE, await service.plan(CONSOLE, handles=[handle], files=[posts]))
+        job = await service.start(
+            CONSOLE, await service.plan(CONSOLE, handles=[handle], files=[posts], ground="public_domain")
+        )
         async for view in service.watch(job.id):
             job = view.job
     if job.state != JobState.DONE:

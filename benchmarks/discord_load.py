@@ -101,7 +101,9 @@ async def open_house(fake: FakeDiscord, folder: Path, seed: int) -> tuple[Crowd,
 
 async def begin_training(fake: FakeDiscord) -> None:
     attachments = {"archive": ("posts.jsonl", SAMPLE.read_bytes())}
-    await fake.slash("train", {"handles": "@busy"}, attachments=attachments, permissions=MANAGE_GUILD)
+    await fake.slash(
+        "train", {"handles": "@busy", "ground": "public_domain"}, attachments=attachments, permissions=MANAGE_GUILD
+    )
     await fake.wait_for(
         lambda: any("**Training" in m["content"] and "loss" in m["content"] for m in fake.messages.values()),
         120,

@@ -220,7 +220,10 @@ class Soak:
             self._did["attachments vanished"] += 1
         away = not self._is_settled
         made = await self.fake.slash(
-            "train", {"handles": f"@{handle}"}, attachments={"archive": (name, posts)}, permissions=MANAGE_GUILD
+            "train",
+            {"handles": f"@{handle}", "ground": "public_domain"},
+            attachments={"archive": (name, posts)},
+            permissions=MANAGE_GUILD,
         )
         self.fake.watch(self.crowd.keep("train", made))
         if away or not self._is_settled:

@@ -54,7 +54,7 @@ async def measure_training(folder: Path, file: Path, handle: str | None) -> None
     async with open_service(config, DataDir(config.data_dir), "benchmark") as service:
         await service.engine.wait_ready()
         started = time.monotonic()
-        plan = await service.plan(CONSOLE, handles=[handle] if handle else [], files=[file])
+        plan = await service.plan(CONSOLE, handles=[handle] if handle else [], files=[file], ground="public_domain")
         job = await service.start(CONSOLE, plan)
         async for view in service.watch(job.id):
             job = view.job

@@ -38,11 +38,12 @@ are a small model's: the voice is there, the sense is not.
 CONFIG = """
 [bot]
 data_dir = "{data}"
-price_usd = {{ jsonl = 0.25 }}
 [discord]
 message_content = true
 [blocks]
 handles = ["quietperson"]
+[x_api]
+accept_terms = true
 """
 
 
@@ -163,7 +164,8 @@ async def walk(w: Walk) -> None:
     w.end("1-before")
 
     w.begin("A trainer, whom the server's Integrations page lets use /train")
-    await w.slash(w.theo, "train", {"handles": "@nightbus_nell"})
+    await w.slash(w.theo, "train", {"handles": "nightbus-nell.bsky.social"})
+    await w.slash(w.theo, "train", {"handles": "nightbus-nell.bsky.social", "ground": "own_account"})
     await w.slash(w.theo, "train", {"handles": "@quietperson"}, attachments={"archive": archive})
     await w.slash(w.theo, "train", {"handles": f"@{NAME}"}, attachments={"archive": archive})
     await fake.wait_for(
@@ -179,11 +181,7 @@ async def walk(w: Walk) -> None:
     w.show(ready)
     await w.click(w.mia, ready, "A post")
     await w.slash(w.theo, "train", {"handles": f"@{NAME}"}, attachments={"archive": archive})
-    posts = (
-        "posts.jsonl",
-        b"".join(b'{"text": "the kettle sang %d times in the rain today, again"}\n' % i for i in range(300)),
-    )
-    paid = await w.slash(w.theo, "train", {"handles": "@kettle"}, attachments={"archive": posts})
+    paid = await w.slash(w.theo, "train", {"handles": "@kettle", "ground": "public_figure"})
     await w.click(w.theo, paid, "Cancel")
     again = await w.slash(w.theo, "jobs", subcommand="list")
     assert "cancelled" in again["content"]
@@ -250,6 +248,7 @@ async def walk(w: Walk) -> None:
     w.end("7-settings")
 
     w.begin("Forgetting")
+    await w.slash(w.mia, "forget", {"handle": "@mia@birds.example"})
     await w.slash(w.theo, "mydata")
     await w.slash(w.ada, "forget", {"handle": f"@{NAME}", "block": True}, manages=True)
     await w.slash(w.ada, "train", {"handles": f"@{NAME}"}, attachments={"archive": archive}, manages=True)
@@ -284,7 +283,12 @@ async def record(folder: Path) -> None:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "bot", "--config", str(config), "run"),
-                env={**os.environ, "DISCORD_TOKEN": fake.token, "MOCKINGBIRD_DISCORD_API": f"{fake.url}/api/v10"},
+                env={
+                    **os.environ,
+                    "DISCORD_TOKEN": fake.token,
+                    "MOCKINGBIRD_DISCORD_API": f"{fake.url}/api/v10",
+                    "X_BEARER_TOKEN": "never used: what it costs is not agreed to",
+                },
             )
             try:
                 await fake.wait_ready(60)

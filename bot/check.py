@@ -18,6 +18,7 @@ from bot.datadir import DataDir
 from bot.discord_front.api import api_base
 from bot.engine import Engine
 from bot.jobs import MODEL_ROOM_MB
+from bot.plans import X_TOKEN
 from models.errors import ConfigError, DataDirInUse, SetupError, UserError
 from models.messages import Completed, Generate
 
@@ -59,8 +60,18 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str | None, str | 
         room = f"{data.free_mb:,} MB free, {needed:,} MB needed for a training"
         yield ("disk", None if data.free_mb >= needed else f"{room}. Make room.", room)
     yield ("discord", *await _token())
+    yield ("x api", *_x_api(config))
     async for line in _engine(config):
         yield line
+
+
+def _x_api(config: Config) -> tuple[str | None, str | None]:
+    has_token = bool(os.environ.get(X_TOKEN, "").strip())
+    if config.x_api.accept_terms and not has_token:
+        return f"[x_api] accept_terms is set, but {X_TOKEN} is not. Set it, or accept_terms = false.", None
+    if not config.x_api.accept_terms:
+        return None, "off" + (f" ({X_TOKEN} is set, [x_api] accept_terms is not)" if has_token else "")
+    return None, "on; the token was not tried, because X takes money for that"
 
 
 async def _token() -> tuple[str | None, str | None]:

@@ -24,7 +24,7 @@ _PROJECT = Path(__file__).resolve().parent.parent
 # Where programs, libraries, caches and GPUs are found. No secret is among them, and nothing else is handed on.
 _PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
-    "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES",
+    "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "MOCKINGBIRD_STAND_IN",
 )  # fmt: skip
 
 
@@ -39,9 +39,9 @@ class Programs:
 OUR_PROGRAMS = Programs()
 
 
-def child_environment() -> dict[str, str]:
-    """The whole environment of a child."""
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def child_environment(secrets: Sequence[str] = ()) -> dict[str, str]:
+    """The whole environment of a child; `secrets` are the names of those that it needs."""
+    passed_on = {name: os.environ[name] for name in (*_PASSED_ON, *secrets) if name in os.environ}
     return {
         **passed_on,
         "PYTHONPATH": str(_PROJECT),
@@ -63,7 +63,7 @@ class Child:
         self._stderr_task = asyncio.create_task(self._read_stderr())
 
     @classmethod
-    async def spawn(cls, role: str, arguments: Sequence[str], *, grace_s: float) -> Child:
+    async def spawn(cls, role: str, arguments: Sequence[str], *, grace_s: float, secrets: Sequence[str] = ()) -> Child:
         """Start `python -m …` and hear its hello; ChildCrashed, ChildSilent or ChildMisspoke if it does not come."""
         try:
             process = await asyncio.create_subprocess_exec(
@@ -72,7 +72,7 @@ class Child:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=child_environment(),
+                env=child_environment(secrets),
                 start_new_session=True,
                 limit=MAX_LINE_BYTES,
             )

@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from bot.plans import SOURCES
 from models.engine.settings import EngineSettings
 from models.errors import ConfigError, SetupError
-from models.records import TrainingSettings
+from models.records import SourceSettings, TrainingSettings, XApiSettings
 
 DEFAULT_CONFIG = Path("config.toml")
 
@@ -22,7 +21,6 @@ class BotSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     data_dir: Annotated[str, Meta(min_length=1)] = "var"
     parallel_trainings: Annotated[int, Meta(ge=1, le=64)] = 1
-    price_usd: dict[str, Annotated[float, Meta(ge=0)]] = {}
     min_free_disk_mb: Annotated[int, Meta(ge=0)] = 500
     stop_grace_s: Annotated[float, Meta(ge=0)] = 10.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -62,6 +60,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     discord: DiscordSettings = DiscordSettings()
     limits: LimitSettings = LimitSettings()
     blocks: BlockSettings = BlockSettings()
+    sources: SourceSettings = SourceSettings()
+    x_api: XApiSettings = XApiSettings()
     training: TrainingSettings = TrainingSettings()
     engine: EngineSettings = EngineSettings()
 
@@ -97,12 +97,6 @@ def read_config(path: Path | None = None) -> Config:
     }
     problems += [
         f"[{name}]: there is no such table (tables: {', '.join(sections)})" for name in tables if name not in sections
-    ]
-    bot: BotSettings = sections["bot"] or BotSettings()
-    problems += [
-        f"[bot] price_usd: there is no source {source!r} (sources: {', '.join(sorted(set(SOURCES.values())))})"
-        for source in bot.price_usd
-        if source not in SOURCES.values()
     ]
     if problems:
         raise ConfigError(path, problems)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory
@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bot.console_input import HELP, SAY_OPTIONS, ConsoleCompleter, is_path, number, options_of, path_of
+from bot.console_input import HELP, SAY_OPTIONS, TRAIN_OPTIONS, ConsoleCompleter, is_path, number, options_of, path_of
 from bot.forgetting import forget
 from bot.library import KEEP_DELETED
 from bot.progress import duration, size
@@ -29,7 +29,7 @@ from bot.records import CONSOLE, JobState, JobView, ModelVersion
 from bot.sampling import Creativity, Length
 from bot.service import Answer, Service
 from bot.terminal import one_line, show_progress
-from models.errors import JobIsOver, UserError
+from models.errors import JobIsOver, OutOfRange, UserError
 from models.messages import Delta
 
 T = TypeVar("T", bound=StrEnum)
@@ -101,14 +101,17 @@ class ConsoleFront:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     async def _train(self, words: list[str]) -> None:
-        options, rest = options_of(words, "name")
+        options, rest = options_of(words, *TRAIN_OPTIONS)
+        for option, allowed in TRAIN_OPTIONS.items():
+            if allowed and options.get(option, allowed[0]) not in allowed:
+                raise OutOfRange(f"The {option}", options[option], allowed=f"one of {', '.join(allowed)}")
         files = [path_of(word) for word in rest if is_path(word)]
         handles = [word for word in rest if not is_path(word)]
-        await self.train(handles=handles, files=files, name=options.get("name"))
+        await self.train(handles=handles, files=files, **options)
 
-    async def train(self, *, handles: Sequence[str], files: Sequence[Path], name: str | None = None) -> JobView | None:
+    async def train(self, *, handles: Sequence[str], files: Sequence[Path], **options: Any) -> JobView | None:
         """Train, and show it up to its end; None if what it costs was not agreed to."""
-        plan = await self._service.plan(CONSOLE, handles=handles, files=files, name=name)
+        plan = await self._service.plan(CONSOLE, handles=handles, files=files, **options)
         job = await self._service.start(CONSOLE, plan)
         if plan.usd:
             question = f"Collecting the posts costs up to ${plan.usd:.2f}. Type yes to agree: "
@@ -219,10 +222,15 @@ class ConsoleFront:
         metrics = manifest.metrics
         table = Table("account", "downloaded", "reposts", "too short", "learned", box=None)
         for account in manifest.accounts:
-            counts = (account.downloaded, account.retweets, account.short, account.kept)
+            counts = (account.downloaded, account.retweets, account.short, account.learned)
             table.add_row(Text(f"@{account.handle}"), *(f"{count:,}" for count in counts))
         self._console.print(f"[bold]{escape(model.name)}[/], version {model.version}", highlight=False)
         self._console.print(table)
+        for consent in await self._service.registry.consents(job_id=model.job_id):
+            self._console.print(
+                f"@{escape(consent.handle)}: asked for on {consent.asked_at:%Y-%m-%d}, on the ground: {consent.ground}",
+                highlight=False,
+            )
         self._console.print(
             f"held-out bits/byte {metrics.bits_per_byte_before:.3f} → {metrics.bits_per_byte_after:.3f}, "
             f"{manifest.method} fine-tuning of {escape(manifest.base)}, {metrics.steps:,} steps in "

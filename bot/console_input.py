@@ -5,14 +5,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import get_args
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
+from bot.plans import FILES, SOURCES
 from models.errors import UserError
+from models.records import Ground
 
 HELP = {
-    "/train": ("/train [@handle …] FILE… [name=NAME]", "learn a voice from an X archive (ZIP, tweets.js) or .jsonl"),
+    "/train": (
+        "/train [@handle …] [FILE …] [ground=GROUND] [source=SOURCE] [name=NAME]",
+        "learn a voice from an account on Bluesky, Mastodon or X, an archive, or a table of posts (CSV, JSON)",
+    ),
     "/say": (
         "/say [model=NAME] [count=N] [creativity=…] [length=…] [seed=N] [how a post begins]",
         "posts in that voice",
@@ -24,6 +30,7 @@ HELP = {
     "/help": ("/help", "this list"),
     "/quit": ("/quit", "leave (Ctrl-D does it too)"),
 }
+TRAIN_OPTIONS = {"ground": get_args(Ground), "source": SOURCES, "name": ()}
 SAY_OPTIONS = ("model", "count", "seed", "creativity", "length")
 WORDS = {"/jobs": ("cancel", "retry"), "/models": ("info", "use", "rename", "delete", "restore")}
 
@@ -53,6 +60,8 @@ class ConsoleCompleter(Completer):
             yield from (Completion(f"{w} ", -len(word)) for w in WORDS[command] if w.startswith(word))
         elif command == "/models":
             yield from (Completion(shlex.quote(n), -len(word)) for n in self._names() if n.startswith(word))
+        elif command == "/train" and (found := [o for o in _train_words() if word and o.startswith(word)]):
+            yield from (Completion(o, -len(word)) for o in found)
         elif command == "/train" and word and not word.startswith("@"):
             yield from self._paths.get_completions(Document(word), complete_event)
 
@@ -74,7 +83,12 @@ def path_of(word: str) -> Path:
 
 
 def is_path(word: str) -> bool:
-    return "/" in word or Path(word).suffix.lower() in (".zip", ".js", ".json", ".jsonl", ".ndjson")
+    """Whether it names a file rather than a handle or a link to a profile."""
+    return not word.startswith(("https://", "http://")) and ("/" in word or Path(word).suffix.lower() in FILES)
+
+
+def _train_words() -> list[str]:
+    return [f"{option}={value}" for option, values in TRAIN_OPTIONS.items() for value in values or ("",)]
 
 
 def number(what: str, text: str) -> int:

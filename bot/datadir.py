@@ -10,6 +10,8 @@ from typing import IO
 
 from models.errors import DataDirInUse, DiskFull, SetupError
 
+LOOKS = "look-"  # how the names of folders begin in which profiles are looked at
+
 
 class DataDir:
     """Paths under one data directory. Nothing is created before `open`."""
@@ -45,6 +47,8 @@ class DataDir:
         lock.write(f"{command}, process {os.getpid()}")
         lock.flush()
         self._lock = lock
+        for folder in self.path.glob(f"{LOOKS}*"):  # of a bot that was killed in the middle of one
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Give the lock back."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bot.permits import require_manager
 from bot.plans import checked_handle
 from bot.records import CONSOLE, HOUSE, Caller, Job
 from models.errors import JobIsOver
@@ -42,25 +41,31 @@ class Receipt:
 
 
 async def forget(service: Service, caller: Caller, handle: str, *, block: bool) -> Receipt:
-    """Remove an account's posts, runs, models and records in the caller's server; at the console in all of them.
+    """Remove an account's posts, runs, models and records.
 
-    Models of several accounts go as well: what they learned from one can't be taken out. NotAllowed for who does not
-    manage the server.
+    For who manages the server that is there; at the console, and for who proves that the account is their own, it is
+    everywhere, and the block is. Models of several accounts go as well: what they learned from one can't be taken out.
+    NotProven, SourceError or CantProve for who does not manage the server and has not proved that.
     """
-    require_manager(caller)
     wanted = checked_handle(handle).lower()
+    names = {wanted}
     registry, library, data = service.registry, service.library, service.data
-    server_id = None if caller.server_id == HOUSE else caller.server_id
+    scope = caller.server_id
+    if not caller.may_manage:
+        names.add((await service.owners.require_owner(caller, handle)).lower())  # another, if that was an alias
+        scope = HOUSE
+    server_id = None if scope == HOUSE else scope
     if block:
-        await registry.block(caller.server_id, wanted)
+        for name in names:
+            await registry.block(scope, name)
         await service.permits.load()
-    jobs = [j for j in await registry.jobs(server_id=server_id, limit=ALL) if await _is_about(service, j, wanted)]
+    jobs = [j for j in await registry.jobs(server_id=server_id, limit=ALL) if await _is_about(service, j, names)]
     cancelled = await _cancel(service, [job for job in jobs if not job.state.is_over])
-    freed, names = 0, []
+    freed, gone = 0, []
     for model in [*await registry.models(), *await registry.models(deleted=True)]:
-        if wanted in model.handles and server_id in (None, model.server_id):
+        if names & set(model.handles) and server_id in (None, model.server_id):
             versions = await library.versions(model)
-            names.append(f"{model.name} {', '.join(f'v{v.version}' for v in versions)}")
+            gone.append(f"{model.name} {', '.join(f'v{v.version}' for v in versions)}")
             freed += await library.drop(model)
     runs = 0
     for job in jobs:
@@ -76,12 +81,12 @@ async def forget(service: Service, caller: Caller, handle: str, *, block: bool) 
         handle=wanted,
         at=datetime.now(UTC),
         everywhere=server_id is None,
-        models=tuple(names),
+        models=tuple(gone),
         runs=runs,
         jobs=len(jobs),
         cancelled=cancelled,
         freed_bytes=freed,
-        is_blocked=service.permits.is_blocked(caller.server_id, wanted),
+        is_blocked=service.permits.is_blocked(scope, wanted),
     )
 
 
@@ -104,6 +109,17 @@ async def data_about(service: Service, user_id: int) -> tuple[bytes, int]:
             }
             for job in jobs
         ],
+        "grounds": [
+            {
+                "job": consent.job_id,
+                "account": consent.handle,
+                "source": consent.source,
+                "ground": consent.ground,
+                "proven": consent.is_proven,
+                "asked_at": consent.asked_at,
+            }
+            for consent in await service.registry.consents(user_id=user_id)
+        ],
         "not_kept": "Prompts, mentions and answers are not kept: they are on Discord only.",
     }
     return msgspec.json.format(msgspec.json.encode(held), indent=2), len(jobs)
@@ -117,9 +133,9 @@ async def forget_member(service: Service, user_id: int) -> int:
     return changed
 
 
-async def _is_about(service: Service, job: Job, handle: str) -> bool:
+async def _is_about(service: Service, job: Job, names: set[str]) -> bool:
     """Whether a job learned, or was to learn, from the account: by its record, its spec or its counts."""
-    if handle in (h.lower() for h in job.handles):
+    if names & {h.lower() for h in job.handles}:
         return True
     folder = RunFolder(service.data.runs / str(job.id))
 
@@ -131,7 +147,7 @@ async def _is_about(service: Service, job: Job, handle: str) -> bool:
             found |= {a.handle.lower() for a in folder.read_stats().accounts}
         return found
 
-    return handle in await asyncio.to_thread(named)
+    return bool(names & await asyncio.to_thread(named))
 
 
 async def _cancel(service: Service, jobs: Sequence[Job]) -> int:

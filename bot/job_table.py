@@ -71,11 +71,13 @@ class JobTable(Database):
         server_id: int | None = None,
         user_id: int | None = None,
         active: bool = False,
+        done: bool = False,
         limit: int = 50,
         skip: int = 0,
     ) -> list[Job]:
         """Jobs, newest first; of one server, of one member, or of all."""
         where = [f"state IN {ACTIVE}"] if active else []
+        where += ["state = 'done'"] if done else []
         where += ["server_id = :server"] if server_id is not None else []
         where += ["user_id = :user"] if user_id is not None else []
         query = (
@@ -163,10 +165,13 @@ class JobTable(Database):
 
     async def scrub_job(self, job_id: int) -> None:
         """Forget whose account a job was about."""
+        await self._write("DELETE FROM consents WHERE job_id = ?", job_id)
         await self._change(job_id, "model = NULL, handles = '[]', error = NULL, digest = NULL")
 
     async def disown_jobs(self, user_id: int) -> int:
         """Forget who asked for the jobs of a member that are over; returns how many."""
+        await self._write("UPDATE consents SET user_id = 0 WHERE user_id = ?", user_id)
+        await self._write("DELETE FROM proofs WHERE user_id = ?", user_id)
         return await self._write(f"UPDATE jobs SET user_id = 0 WHERE user_id = ? AND state NOT IN {ACTIVE}", user_id)
 
     async def _change(self, job_id: int, assignments: str, *values: object) -> Job:

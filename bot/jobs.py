@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,19 +22,21 @@ import msgspec
 from bot.children import OUR_PROGRAMS, Child, run_to_end
 from bot.config import Config
 from bot.datadir import DataDir
-from bot.plans import Plan, model_name
+from bot.placing import held_of, place_inputs, rename_into_place, take
+from bot.plans import Plan, model_name, secrets_for
 from bot.records import Caller, Job, JobState, JobView
 from bot.registry import Registry
 from bot.turns import in_turn
 from bot.views import Views
 from models.errors import BadModelFolder, CantRetry, ChildError, JobIsOver, UserError
-from models.files import RunFolder, read_manifest, sync_folder, write_json
+from models.files import RunFolder, read_manifest, write_json
 from models.messages import Cancelled, Failed, Notice, Progress, Sample
-from models.records import RunSpec
+from models.records import AccountSource, Counts
 
 log = logging.getLogger(__name__)
 
 MODEL_ROOM_MB = 200  # a version, its checkpoints and its posts, for the built-in base
+MANY = 1_000  # jobs
 TROUBLE_DELAY_S = 30.0  # until a job is taken up again whose state could not be written
 
 
@@ -90,7 +91,7 @@ class Jobs:
             if folder.name in expired:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             elif folder.name not in kept:
-                await asyncio.to_thread(RunFolder(folder).forget_bulk)
+                await self._forget_rest(RunFolder(folder))
 
     async def run(self) -> None:
         """Work through the queue until cancelled. A cancelled loop leaves its jobs to be taken up at the next start."""
@@ -125,21 +126,11 @@ class Jobs:
         """
         size_mb = sum(account.size_bytes for account in plan.accounts) >> 20
         self._data.require_room(self._config.bot.min_free_disk_mb + MODEL_ROOM_MB + size_mb)
+        done = await self._registry.jobs(done=True, limit=MANY)
+        held = await asyncio.to_thread(held_of, plan.accounts, [self._data.runs / str(job.id) for job in done])
 
         def place(job_id: int) -> None:
-            folder = RunFolder(self._data.runs / str(job_id))
-            shutil.rmtree(folder.path, ignore_errors=True)  # of a number that a crash gave back
-            folder.inputs.mkdir(parents=True)
-            sources = []
-            for number, account in enumerate(plan.accounts):
-                (folder.inputs / str(number)).mkdir()
-                for path in account.files:
-                    _take(path, folder.inputs / str(number) / path.name)
-                names = tuple(f"{number}/{path.name}" for path in account.files)
-                sources.append(msgspec.structs.replace(account.record, inputs=names))
-            training = self._config.training
-            spec = RunSpec(job_id=job_id, model=plan.name or "", accounts=tuple(sources), training=training)
-            write_json(folder.spec_file, spec)
+            place_inputs(RunFolder(self._data.runs / str(job_id)), job_id, plan, self._config, held)
 
         job = await self._registry.add_job(
             caller,
@@ -149,6 +140,7 @@ class Jobs:
             confirmed=plan.usd == 0,
             place_files=place,
         )
+        await self._registry.add_consents(job, [account.record for account in plan.accounts])
         return await self._enqueue(job)
 
     async def confirm(self, job: Job) -> Job:
@@ -167,7 +159,7 @@ class Jobs:
         def place(job_id: int) -> None:
             folder = RunFolder(self._data.runs / str(job_id))
             shutil.rmtree(folder.path, ignore_errors=True)
-            shutil.copytree(old.path, folder.path, copy_function=lambda a, b: _take(Path(a), Path(b)))
+            shutil.copytree(old.path, folder.path, copy_function=lambda a, b: take(Path(a), Path(b)))
             write_json(folder.spec_file, msgspec.structs.replace(old.read_spec(), job_id=job_id))
             if folder.is_fitted:  # a model of the old job: its manifest says so
                 shutil.rmtree(folder.model)
@@ -176,6 +168,10 @@ class Jobs:
             caller, model=job.model, handles=job.handles, digest=job.digest, place_files=place
         )
         await asyncio.to_thread(shutil.rmtree, old.path, ignore_errors=True)
+        accounts = RunFolder(self._data.runs / str(again.id)).read_spec().accounts
+        is_same = caller.user_id == job.user_id  # what one member has proved is no proof of another's
+        asked = [msgspec.structs.replace(account, is_proven=account.is_proven and is_same) for account in accounts]
+        await self._registry.add_consents(again, asked)
         return await self._enqueue(again)
 
     async def cancel(self, job: Job) -> Job:
@@ -239,10 +235,11 @@ class Jobs:
         if not folder.spec_file.exists():
             raise JobFailed("Its files are gone from the data directory. Start the training again.")
         arguments = [*self._program, stage, str(folder.path)]
+        secrets = secrets_for(stage, folder.read_spec())
         while True:
             self._data.require_room(self._config.bot.min_free_disk_mb)
             try:
-                child = await Child.spawn(stage, arguments, grace_s=self._config.bot.stop_grace_s)
+                child = await Child.spawn(stage, arguments, grace_s=self._config.bot.stop_grace_s, secrets=secrets)
                 self._children[job.id] = child
                 if self._draining:
                     child.interrupt()
@@ -294,12 +291,14 @@ class Jobs:
 
     async def _name(self, job: Job, folder: RunFolder) -> Job:
         """Give the job the accounts that its posts turned out to be of, and its model a name."""
-        handles = [account.handle for account in folder.read_stats().accounts]
+        counts = folder.read_stats().accounts
+        handles = [account.handle for account in counts]
         self.on_accounts(job.server_id, handles)
         name = job.model or await self._registry.name_of(job.server_id, handles) or model_name(handles)
         await self._registry.require_name(job.server_id, name, handles)
         job = await self._registry.name_job(job, name, handles)
         spec = folder.read_spec()
+        await self._registry.add_consents(job, _as_learned(spec.accounts, counts))
         if spec.model != name:
             write_json(folder.spec_file, msgspec.structs.replace(spec, model=name))
         return job
@@ -314,13 +313,19 @@ class Jobs:
                 raise BadModelFolder(target, f"it is of job {manifest.job_id}")
         except BadModelFolder:
             manifest = read_manifest(folder.model)
-            await asyncio.to_thread(_rename_into_place, folder.model, target)
+            await asyncio.to_thread(rename_into_place, folder.model, target)
         metrics = manifest.metrics
         job = await self._registry.finish(job, place, posts=metrics.posts, bits_per_byte=metrics.bits_per_byte_after)
         log.info("job %d done: version %d of its model", job.id, job.version)
         await self.on_model()
-        await asyncio.to_thread(folder.forget_bulk)
+        await self._forget_rest(folder)
         await self.views.end(job)
+
+    async def _forget_rest(self, folder: RunFolder) -> None:
+        """Drop what nobody needs any more of a job that is done."""
+        await asyncio.to_thread(folder.forget_bulk)
+        if not self._config.sources.keep_posts:
+            await asyncio.to_thread(folder.forget_posts)
 
     async def _end(self, job: Job, state: JobState, *, error: str | None = None) -> Job:
         """End the job without a version. Its files stay for a while, so that it can be retried."""
@@ -357,25 +362,29 @@ class Jobs:
         await self.views.show_places(job for job in await self._in_turn() if job.state == JobState.QUEUED)
 
 
+def _as_learned(accounts: Sequence[AccountSource], counts: Sequence[Counts]) -> list[AccountSource]:
+    """The asked-for accounts under the handles that they turned out to have.
+
+    A file may have told it, and platforms know accounts by more handles than one.
+    """
+    rest = list(accounts)
+    learned = []
+    for count in sorted(counts, key=lambda count: all(not _is_called(account, count.handle) for account in accounts)):
+        account = next((a for a in rest if _is_called(a, count.handle)), None) or next(
+            (a for a in rest if a.source == count.source), rest[0]
+        )
+        rest.remove(account)
+        learned.append(msgspec.structs.replace(account, handle=count.handle))
+    return learned
+
+
+def _is_called(account: AccountSource, handle: str) -> bool:
+    return account.handle is not None and account.handle.lower() == handle.lower()
+
+
 async def _nothing() -> None:
     pass
 
 
 def _anybody(server_id: int, handles: Sequence[str]) -> None:
     pass
-
-
-def _take(source: Path, target: Path) -> None:
-    """Have the file in the run folder: a hard link where that can be, for archives are large; else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _rename_into_place(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        shutil.rmtree(target)  # it has no valid manifest of this job: what an interrupted copy left
-    source.rename(target)
-    sync_folder(target.parent)

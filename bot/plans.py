@@ -1,39 +1,63 @@
-"""What a training would do, worked out before anything runs: accounts, sources, cost, and what is already here."""
+"""What a training would be before it is one: whose posts, from where, at what cost, and whether it is done already."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from bot.records import ModelVersion
-from models.errors import NoSource, NothingGiven, OutOfRange, UnevenFiles, Unreadable
+from models.errors import GroundMissing, NothingGiven, OutOfRange, ServerClosed, SourceOff, UnevenFiles, Unreadable
 from models.files import sha256_of
-from models.records import AccountSource, TrainingSettings
+from models.records import AccountSource, Ground, RunSpec, SourceSettings, TrainingSettings, XApiSettings
 
 MAX_HANDLES = 10
 MAX_NAME_CHARS = 80
-SOURCES = {".zip": "x_archive", ".js": "x_archive", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+X_TOKEN = "X_BEARER_TOKEN"  # environment variable
+X_API_POSTS = 3250  # of an account, at most: see trainer/sources/x_api.py
+ARCHIVE, TABLE, X_API, BLUESKY, MASTODON = "archive", "table", "x_api", "bluesky", "mastodon"
+SOURCES = (ARCHIVE, TABLE, X_API, BLUESKY, MASTODON)
+FETCHED = (X_API, BLUESKY, MASTODON)
+_FORMS = {X_API: "like @nasa", BLUESKY: "like nasa.bsky.social", MASTODON: "like @nasa@example.social"}
+_ARCHIVES = (".zip", ".js", ".gz", ".tgz")
+_TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+FILES = _ARCHIVES + _TABLES  # suffixes
+_LOOSE = re.compile(r".*\.js|outbox\.json|actor\.json|tweets\.csv", re.IGNORECASE)  # archives taken apart
 _HANDLE = re.compile(r"[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?(?:@[\w.-]+)?", re.ASCII)
+_X_HANDLE = re.compile(r"\w{1,15}", re.ASCII)
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9]", re.ASCII)
+_PROFILE_LINK = re.compile(
+    r"https?://(?:(?:www\.|mobile\.)?(?:x|twitter)\.com/@?(?P<x>\w+)|bsky\.app/profile/(?P<bluesky>[\w.-]+)"
+    r"|(?P<server>[\w.-]+)/@(?P<mastodon>[\w.-]+(?:@(?P<home>[\w.-]+))?))/?(?:\?\S*)?",
+    re.IGNORECASE | re.ASCII,
+)
 _NAME = re.compile(r"[\w][\w .@~+-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedAccount:
-    """One account's posts: whose they are, if that is known yet, and the files that hold them."""
+    """One account's posts: whose they are, if that is known yet, and from where they come."""
 
     handle: str | None
     source: str
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+    ground: Ground | None = None
+    is_proven: bool = False
 
     @property
     def record(self) -> AccountSource:
-        return AccountSource(source=self.source, handle=self.handle)
+        assert self.ground
+        return AccountSource(source=self.source, handle=self.handle, ground=self.ground, is_proven=self.is_proven)
+
+    @property
+    def is_fetched(self) -> bool:
+        return self.source in FETCHED
 
     @property
     def size_bytes(self) -> int:
@@ -47,6 +71,7 @@ class Plan:
     name: str | None  # None until the files have told whose they are
     accounts: tuple[PlannedAccount, ...]
     digest: str  # of what it learns from, and how
+    max_posts: int  # of an account that is fetched
     usd: float  # at most; 0: it costs nothing
     follows: ModelVersion | None  # the version that it would come after
     ahead: int  # jobs before it
@@ -56,34 +81,71 @@ class Plan:
         return tuple(account.handle for account in self.accounts if account.handle)
 
 
-def accounts_of(handles: Sequence[str], files: Sequence[Path], source: str | None = None) -> list[PlannedAccount]:
+def accounts_of(
+    handles: Sequence[str], files: Sequence[Path], source: str | None = None, ground: Ground | None = None
+) -> list[PlannedAccount]:
     """The accounts to learn, from what a person gave.
 
-    Each ZIP and each JSONL file is one account; loose .js files are one, up to the next file of the same name. Handles
-    are matched to them in order; without handles the files tell. `source` says what the files are, instead of their
-    names. UserError says what is missing or wrong.
+    Each ZIP and each table is one account; the loose files of an archive are one, up to the next file of the same
+    name; several ZIPs with one handle are the parts of one archive. Handles are matched to them in order, X's own
+    before those of other platforms; the handles left over are fetched from where their form says. Without handles the
+    files tell. `source` says what the files are, instead of their names, or from where all that is fetched has to be.
+    An archive is its owner's; anything else needs a ground. UserError says what is missing or wrong.
     """
-    wanted = list(dict.fromkeys(checked_handle(h) for h in handles))
+    known: dict[tuple[str, str], tuple[str, str]] = {}
+    for handle, place in map(handle_of, handles):
+        known.setdefault((handle.lower(), place), (handle, place))
+    wanted = list(known.values())
     if len(wanted) > MAX_HANDLES:
         raise OutOfRange("The number of accounts", len(wanted), allowed=f"at most {MAX_HANDLES}")
     for path in files:
         if not path.is_file():
             raise Unreadable(path.name, "there is no such file")
-    groups = _group(files, source)
+    groups = _group(files, source if source not in FETCHED else None)
     if not groups and not wanted:
         raise NothingGiven
-    if len(wanted) > len(groups):
-        raise NoSource(wanted[len(groups)])
+    if len(wanted) == 1 and len(groups) > 1 and all(kind == ARCHIVE for kind, _ in groups):
+        groups = [(ARCHIVE, [path for _, paths in groups for path in paths])]
     if wanted and len(wanted) < len(groups):
         raise UnevenFiles(files=len(groups), handles=len(wanted))
-    return [
-        PlannedAccount(source=kind, handle=wanted[number] if wanted else None, files=tuple(paths))
+    owners = sorted(wanted, key=lambda each: each[1] != X_API)[: len(groups)]  # sorting keeps the order otherwise
+    owners = [each for each in wanted if each in owners]
+    accounts = [
+        PlannedAccount(source=kind, handle=owners[number][0] if owners else None, files=tuple(paths))
         for number, (kind, paths) in enumerate(groups)
     ]
+    accounts += [
+        PlannedAccount(source=place, handle=handle) for handle, place in wanted if (handle, place) not in owners
+    ]
+    for account in accounts:
+        if source in _FORMS and account.is_fetched and account.source != source:
+            raise OutOfRange(f"A handle with source:{source}", f"“{account.handle}”", allowed=_FORMS[source])
+    return [_grounded(account, ground) for account in accounts]
+
+
+def require_x_api(accounts: Sequence[PlannedAccount], *, is_on: bool) -> None:
+    """SourceOff if an account is to come from X and the operator has not switched that on; OutOfRange if it can't."""
+    for account in accounts:
+        if account.source != X_API:
+            continue
+        assert account.handle
+        if not is_on:
+            raise SourceOff(account.handle)
+        if not _X_HANDLE.fullmatch(account.handle):
+            raise OutOfRange("A handle on X", f"“{account.handle[:60]}”", allowed="at most 15 letters, digits and _")
+
+
+def require_open_servers(accounts: Sequence[PlannedAccount], closed: Sequence[str]) -> None:
+    """ServerClosed if an account is on a server whose terms forbid this; where a handle tells that."""
+    for account in accounts:
+        server = (account.handle or "").partition("@")[2]
+        if account.source == MASTODON and server in closed:
+            assert account.handle
+            raise ServerClosed(account.handle, where=server)
 
 
 async def digest_of(accounts: Sequence[PlannedAccount], training: TrainingSettings) -> str:
-    """SHA-256 of everything that the outcome of a training depends on: the same again would give the same model."""
+    """SHA-256 of everything that the outcome of a training depends on, but for what platforms give at that time."""
 
     def hash_all() -> str:
         parts: list[object] = [msgspec.to_builtins(training)]
@@ -95,9 +157,16 @@ async def digest_of(accounts: Sequence[PlannedAccount], training: TrainingSettin
     return await asyncio.to_thread(hash_all)
 
 
-def cost_usd(accounts: Sequence[PlannedAccount], prices: Mapping[str, float]) -> float:
-    """What collecting the accounts costs at most, by the operator's price of each source."""
-    return sum(prices.get(account.source, 0.0) for account in accounts)
+def cost_usd(accounts: Sequence[PlannedAccount], sources: SourceSettings, x_api: XApiSettings) -> float:
+    """What collecting the accounts costs at most: X takes money for each post and each profile that it returns."""
+    each = x_api.user_usd + min(sources.max_posts, X_API_POSTS) * x_api.post_usd
+    return each * sum(account.source == X_API for account in accounts)
+
+
+def secrets_for(stage: str, spec: RunSpec) -> tuple[str, ...]:
+    """The names of the secrets that a stage needs: only what talks to X gets X's token."""
+    asks_x = stage != "fit" and any(account.source == X_API for account in spec.accounts)
+    return (X_TOKEN,) if asks_x else ()
 
 
 def model_name(handles: Sequence[str]) -> str:
@@ -105,12 +174,36 @@ def model_name(handles: Sequence[str]) -> str:
     return "-".join(sorted(handle.lower() for handle in handles))
 
 
+def handle_of(text: str) -> tuple[str, str]:
+    """(the handle without its @, where such a handle is from); OutOfRange if it can't be one.
+
+    `@nasa` is from X, `nasa.bsky.social` from Bluesky, `@nasa@example.social` from Mastodon; a link to a profile tells
+    as well.
+    """
+    text = text.strip()
+    if link := _PROFILE_LINK.fullmatch(text):
+        text = (
+            link["x"]
+            or link["bluesky"]
+            or (link["mastodon"] if link["home"] else f"{link['mastodon']}@{link['server']}")
+        )
+    handle = text.removeprefix("@")
+    if len(handle) > 100 or not _HANDLE.fullmatch(handle):
+        allowed = "like @nasa, nasa.bsky.social or @nasa@example.social"
+        raise OutOfRange("A handle", f"“{text[:60]}”", allowed=allowed)
+    user, _, server = handle.partition("@")
+    if server:
+        if not _DOMAIN.fullmatch(server):
+            raise OutOfRange("A handle on Mastodon", f"“{text[:60]}”", allowed="like @nasa@example.social")
+        return f"{user}@{server.lower()}", MASTODON
+    if _DOMAIN.fullmatch(handle):
+        return handle.lower(), BLUESKY
+    return handle, X_API
+
+
 def checked_handle(text: str) -> str:
     """The handle without its @; OutOfRange if it can't be one."""
-    handle = text.strip().removeprefix("@")
-    if len(handle) > 100 or not _HANDLE.fullmatch(handle):
-        raise OutOfRange("A handle", f"“{text[:60]}”", allowed="letters, digits and underscores, like @nasa")
-    return handle
+    return handle_of(text)[0]
 
 
 def checked_name(text: str) -> str:
@@ -123,15 +216,30 @@ def checked_name(text: str) -> str:
     return name
 
 
+def _grounded(account: PlannedAccount, ground: Ground | None) -> PlannedAccount:
+    if ground is None and account.source == ARCHIVE:
+        ground = "own_archive"
+    if ground is None or (ground == "own_archive" and account.is_fetched):
+        raise GroundMissing(f"@{account.handle}" if account.handle else "this account")
+    return replace(account, ground=ground)
+
+
 def _group(files: Sequence[Path], source: str | None) -> list[tuple[str, list[Path]]]:
     """(source, its files) for each account. Unreadable for a kind of file that no source reads."""
     groups: list[tuple[str, list[Path]]] = []
     loose: list[Path] = []
     for path in files:
-        kind = source or SOURCES.get(path.suffix.lower())
+        is_loose = bool(_LOOSE.fullmatch(path.name))
+        suffix = path.suffix.lower()
+        kind = source or (ARCHIVE if is_loose or suffix in _ARCHIVES else TABLE if suffix in _TABLES else None)
+        if suffix in _SPREADSHEETS:
+            raise Unreadable(path.name, "it is a spreadsheet. Save it as CSV, and attach that.")
         if kind is None:
-            raise Unreadable(path.name, "it is neither an X archive (.zip, tweets.js) nor posts as .jsonl")
-        if path.suffix.lower() != ".js":
+            reason = (
+                "it is neither an archive (.zip, .tar.gz, tweets.js, outbox.json) nor a table (.csv, .json, .jsonl)"
+            )
+            raise Unreadable(path.name, reason)
+        if not is_loose:
             groups.append((kind, [path]))
         elif not loose or path.name in (known.name for known in loose):
             loose = [path]

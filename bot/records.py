@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models.messages import Phase
+from models.records import Ground
 
 HOUSE = 0  # the server id of the operator's console; its models are visible everywhere
 
@@ -98,6 +99,19 @@ class ModelVersion:
     def folder(self) -> str:
         """The version's own folder, under the data directory's models/."""
         return f"{self.home}/{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """Who asked for an account to be learned, when, and on what ground."""
+
+    job_id: int
+    handle: str
+    source: str
+    ground: Ground
+    is_proven: bool
+    user_id: int
+    asked_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

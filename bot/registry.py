@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
+from bot.consent_table import ConsentTable
 from bot.database import now
 from bot.job_table import JobTable, StateConflict
 from bot.model_table import ModelTable
 from bot.records import HOUSE, Job
 
 
-class Registry(JobTable, ModelTable):
+class Registry(JobTable, ModelTable, ConsentTable):
     """All queries of the house. Open it with `async with Registry.open(path)`."""
 
     # --- a job becomes a version --------------------------------------------------------------------------------------

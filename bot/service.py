@@ -20,8 +20,19 @@ from bot.datadir import DataDir
 from bot.engine import Engine, EngineDied
 from bot.jobs import Jobs
 from bot.library import Library
+from bot.owners import Owners
 from bot.permits import Permits, require
-from bot.plans import Plan, accounts_of, checked_name, cost_usd, digest_of, model_name
+from bot.plans import (
+    Plan,
+    PlannedAccount,
+    accounts_of,
+    checked_name,
+    cost_usd,
+    digest_of,
+    model_name,
+    require_open_servers,
+    require_x_api,
+)
 from bot.records import HOUSE, Caller, Job, JobView, ModelVersion
 from bot.registry import Registry
 from bot.sampling import Creativity, Length, temperature, token_range
@@ -34,8 +45,10 @@ from models.errors import (
     NotYourJob,
     OutOfRange,
     Restarting,
+    StillFresh,
 )
 from models.messages import Completed, Delta, Generate
+from models.records import Ground
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +85,9 @@ class Status:
 class Service:
     """The commands. Open it with `async with open_service(…)`."""
 
-    def __init__(self, config: Config, data: DataDir, registry: Registry, jobs: Jobs, engine: Engine) -> None:
+    def __init__(
+        self, config: Config, data: DataDir, registry: Registry, jobs: Jobs, engine: Engine, owners: Owners
+    ) -> None:
         self.config = config
         self.data = data
         self.registry = registry
@@ -80,6 +95,7 @@ class Service:
         self.settings = Settings(registry, config.limits)
         self.permits = Permits(config, registry, self.settings)
         self.library = Library(data, registry, engine.unload)
+        self.owners = owners
         self._jobs = jobs
         self._draining = False
         self._saying = 0
@@ -105,10 +121,13 @@ class Service:
         files: Sequence[Path] = (),
         source: str | None = None,
         name: str | None = None,
+        ground: Ground | None = None,
     ) -> Plan:
         """What a training of these accounts would do; nothing has happened yet. UserError says why it can't be done."""
         self._require_running()
-        accounts = accounts_of(handles, files, source)
+        accounts = accounts_of(handles, files, source, ground)
+        require_x_api(accounts, is_on=self.owners.is_x_api_on)
+        require_open_servers(accounts, self.config.sources.closed_servers)
         wanted = [account.handle for account in accounts if account.handle]
         require(await self.permits.training(caller, wanted))
         title = checked_name(name) if name else None
@@ -124,21 +143,33 @@ class Service:
         here = [m for m in self.library.visible(caller) if m.server_id == caller.server_id]
         for model in here:
             if model.digest == digest and (title is None or title.lower() == model.name.lower()):
-                raise AlreadyHere(model.name, version=model.version)
+                self._require_stale(model, accounts)
+        accounts = [await self.owners.proven(caller, account) for account in accounts]
         return Plan(
             name=title,
             accounts=tuple(accounts),
             digest=digest,
-            usd=cost_usd(accounts, self.config.bot.price_usd),
+            max_posts=self.config.sources.max_posts,
+            usd=cost_usd(accounts, self.config.sources, self.config.x_api),
             follows=next((m for m in here if title and m.name.lower() == title.lower()), None),
             ahead=await self._jobs.ahead_of_next(caller.server_id),
         )
+
+    def _require_stale(self, model: ModelVersion, accounts: Sequence[PlannedAccount]) -> None:
+        """AlreadyHere or StillFresh if the same again would bring nothing new."""
+        if not any(account.is_fetched for account in accounts):
+            raise AlreadyHere(model.name, version=model.version)
+        again = model.created_at + timedelta(days=self.config.sources.fresh_days)
+        if again > datetime.now(UTC):
+            raise StillFresh(model.name, version=model.version, again=again)
 
     async def start(self, caller: Caller, plan: Plan) -> Job:
         """Queue the planned training; one that costs money waits for `confirm`."""
         self._require_running()
         require(await self.permits.training(caller, plan.handles))  # others may have started since it was planned
-        return await self._jobs.add(caller, plan)
+        job = await self._jobs.add(caller, plan)
+        await self.owners.use_proofs(caller, plan.accounts)
+        return job
 
     async def confirm(self, caller: Caller, job_id: int) -> Job:
         """Agree to what a training costs. Only who asked for it can. JobIsOver if it waited too long."""
@@ -332,7 +363,9 @@ async def open_service(
         jobs = Jobs(config, data, registry, program=programs.trainer)
         base, grace_s = config.training.base, config.bot.stop_grace_s
         engine = Engine(base, config.engine, grace_s=grace_s, program=programs.engine)
-        service = Service(config, data, registry, jobs, engine)
+        service = Service(
+            config, data, registry, jobs, engine, Owners(config, data, registry, program=programs.trainer)
+        )
         await service.load()
         for name, loop in (("jobs", jobs.run()), ("engine", engine.run()), ("upkeep", service.keep_tidy())):
             task = asyncio.create_task(loop, name=name)

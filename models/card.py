@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from models.records import Manifest
+from models.records import Counts, Manifest
 
 PICTURE = "training.png"  # beside the card
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
@@ -95,6 +95,17 @@ def render_card(manifest: Manifest) -> str:
         job_id=manifest.job_id,
         created_at=manifest.created_at.strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def where_posts_went(counts: Counts) -> str:
+    """What became of an account's posts, in one line."""
+    left = [
+        f"{number:,} {reason}"
+        for reason, number in {"retweets": counts.retweets, "too short": counts.short, **counts.left_out}.items()
+        if number
+    ]
+    went = f" ({', '.join(left)} left out)" if left else ""
+    return f"@{counts.handle}: {counts.downloaded:,} posts, of which {counts.learned:,} are learned{went}."
 
 
 def _plain(name: str) -> str:

@@ -7,12 +7,28 @@ MockingbirdError
 │   ├── TooFewPosts        less text than a voice needs
 │   ├── NothingGiven       neither files nor handles to learn from
 │   ├── UnevenFiles        files of more accounts than there are handles
-│   ├── NoSource           a handle whose posts can't be had
+│   ├── SourceOff          a source that the operator has not switched on
+│   ├── GroundMissing      nobody said why an account may be learned
+│   ├── CantProve          the bio that would prove whose account it is can't be seen
+│   ├── SourceError        a platform does not give an account's posts
+│   │   ├── AccountNotFound
+│   │   ├── AccountProtected
+│   │   ├── AccountSuspended
+│   │   ├── LoginNeeded    a server that shows posts only to its own people
+│   │   ├── OptedOut       the account says no to this
+│   │   ├── ServerClosed   its server's terms forbid it
+│   │   ├── NotProven      the bio does not hold the code that proves whose account it is
+│   │   ├── RateLimited    asked too often; later it goes on
+│   │   ├── OutOfCredit    the platform wants money
+│   │   ├── UsageCapped    the plan's amount is used up
+│   │   ├── SourceRefused  the platform does not accept the operator's key, or plan
+│   │   └── SourceDown     the platform can't be reached, or makes no sense
 │   ├── NoSuchModel
 │   ├── ModelGone          what an old message was about has been deleted
 │   ├── NameTaken          another model has that name
 │   ├── AlreadyTraining    the same work is queued or running
 │   ├── AlreadyHere        the same work is done
+│   ├── StillFresh         the same accounts were learned a short while ago
 │   ├── NotAllowed         a rule of the operator or the server's admins
 │   ├── NotYours           another server's model, or the house's
 │   ├── CantPost           Discord does not let the bot write there
@@ -41,6 +57,7 @@ MockingbirdError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 
@@ -65,7 +82,7 @@ class NoPosts(UserError):
 
     def __init__(self, handle: str, *, downloaded: int = 0, retweets: int = 0, short: int = 0) -> None:
         found = f"{downloaded} posts, of which {retweets} retweets and {short} too short" if downloaded else "no posts"
-        super().__init__(f"I found nothing to learn from @{handle}: {found}. Is this the right file?")
+        super().__init__(f"I found nothing to learn from @{handle}: {found}. Is this the right account?")
         self.handle, self.downloaded, self.retweets, self.short = handle, downloaded, retweets, short
 
 
@@ -85,7 +102,10 @@ class NothingGiven(UserError):
     """Neither files nor handles to learn from."""
 
     def __init__(self) -> None:
-        super().__init__("Tell me what to learn from: an X archive (ZIP or tweets.js) or a JSONL file of posts.")
+        super().__init__(
+            "Tell me what to learn from: a handle (name.bsky.social, @name@server), an X archive (ZIP or tweets.js), "
+            "or a table of posts (CSV, JSON)."
+        )
 
 
 class UnevenFiles(UserError):
@@ -96,15 +116,166 @@ class UnevenFiles(UserError):
         self.files, self.handles = files, handles
 
 
-class NoSource(UserError):
-    """The posts of a handle can't be had without a file."""
+class SourceOff(UserError):
+    """The posts of a handle can't be had without a file: the operator has not switched the X API on."""
 
     def __init__(self, handle: str) -> None:
         super().__init__(
-            f"I can't fetch the posts of @{handle} by myself yet. Attach their X archive (the ZIP, or its "
-            f"data/tweets.js) or a JSONL file with one post a line."
+            f"I can't fetch the posts of @{handle}: the operator has not switched the X API on. Attach their X archive "
+            f"(the ZIP, or its data/tweets.js) or a table of posts (CSV, JSON). Bluesky and Mastodon work by handle: "
+            f"name.bsky.social, @name@server."
         )
         self.handle = handle
+
+
+class GroundMissing(UserError):
+    """Nobody said on what ground an account may be learned."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(
+            f"Say why {who} may be imitated, with the option `ground`: your own account, a public figure, posts in the "
+            f"public domain, or consent that you were given."
+        )
+        self.who = who
+
+
+class CantProve(UserError):
+    """Whose account it is can't be proved, because its bio can't be seen."""
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(
+            f"I can't see the bio of @{handle}, because the operator has not switched the X API on. Ask somebody who "
+            f"manages the server, or the operator."
+        )
+        self.handle = handle
+
+
+class SourceError(UserError):
+    """A platform does not give an account's posts. `where` is the platform or the server that says so."""
+
+    def __init__(self, text: str, *, handle: str, where: str) -> None:
+        super().__init__(text)
+        self.handle, self.where = handle, where
+
+
+class AccountNotFound(SourceError):
+    """There is no such account."""
+
+    def __init__(self, handle: str, *, where: str) -> None:
+        super().__init__(
+            f"There is no account @{handle} on {where}. Is the handle spelled right?", handle=handle, where=where
+        )
+
+
+class AccountProtected(SourceError):
+    """Only followers may read the account's posts."""
+
+    def __init__(self, handle: str, *, where: str) -> None:
+        text = f"The posts of @{handle} are protected on {where}: only followers may read them, and I don't learn them."
+        super().__init__(text, handle=handle, where=where)
+
+
+class AccountSuspended(SourceError):
+    """The platform has closed the account, or its owner has."""
+
+    def __init__(self, handle: str, *, where: str) -> None:
+        super().__init__(f"@{handle} is suspended or deactivated on {where}.", handle=handle, where=where)
+
+
+class LoginNeeded(SourceError):
+    """The account's server shows its posts only to who has logged in there."""
+
+    def __init__(self, handle: str, *, where: str) -> None:
+        text = (
+            f"{where} shows posts only to people who are logged in there, and I am not. If @{handle} is your own "
+            f"account, attach its archive."
+        )
+        super().__init__(text, handle=handle, where=where)
+
+
+class OptedOut(SourceError):
+    """The account says that it does not want this. `reason` is a whole sentence."""
+
+    def __init__(self, handle: str, *, where: str, reason: str) -> None:
+        text = (
+            f"@{handle} is not learned: {reason} If it is your own account, choose the ground “my own account” "
+            f"and prove it, or attach your archive."
+        )
+        super().__init__(text, handle=handle, where=where)
+        self.reason = reason
+
+
+class ServerClosed(SourceError):
+    """The terms of the account's server forbid this; not even the account's owner can allow it."""
+
+    def __init__(self, handle: str, *, where: str) -> None:
+        text = (
+            f"@{handle} is not learned: the terms of {where} forbid to train on what is posted there. If it is your "
+            f"own account, attach its export (Preferences > Import and export)."
+        )
+        super().__init__(text, handle=handle, where=where)
+
+
+class NotProven(SourceError):
+    """The account's bio does not hold the code that proves whose it is."""
+
+    def __init__(self, handle: str, *, where: str, code: str) -> None:
+        text = (
+            f"To show that @{handle} is yours, put {code} anywhere into its bio on {where}, then try again within a "
+            f"day. You can take it out afterwards."
+        )
+        super().__init__(text, handle=handle, where=where)
+        self.code = code
+
+
+class RateLimited(SourceError):
+    """The platform was asked too often; what came so far is kept. `until` is when it can go on, if that is known."""
+
+    def __init__(self, handle: str, *, where: str, until: datetime | None) -> None:
+        when = f"after {until:%Y-%m-%d %H:%M} UTC" if until else "in an hour"
+        text = f"{where} lets me ask no more for now. What came so far is kept: /jobs retry goes on {when}."
+        super().__init__(text, handle=handle, where=where)
+        self.until = until
+
+
+class OutOfCredit(SourceError):
+    """The operator's account with the platform has no credit left."""
+
+    def __init__(self, handle: str, *, where: str) -> None:
+        text = (
+            f"The operator's credit with {where} is used up. What came so far is kept: /jobs retry goes on when there "
+            f"is credit again."
+        )
+        super().__init__(text, handle=handle, where=where)
+
+
+class UsageCapped(SourceError):
+    """The operator's plan with the platform has no posts left in its period."""
+
+    def __init__(self, handle: str, *, where: str, period: str) -> None:
+        text = (
+            f"The operator's {period.lower()} number of posts from {where} is used up. What came so far is kept: "
+            f"/jobs retry goes on when the cap is raised or starts anew."
+        )
+        super().__init__(text, handle=handle, where=where)
+        self.period = period
+
+
+class SourceRefused(SourceError):
+    """The platform does not accept the operator's key or plan."""
+
+    def __init__(self, handle: str, *, where: str, reason: str) -> None:
+        super().__init__(f"{where} refuses: {reason} The operator has to mend it.", handle=handle, where=where)
+        self.reason = reason
+
+
+class SourceDown(SourceError):
+    """The platform can't be reached, or answers what makes no sense."""
+
+    def __init__(self, handle: str, *, where: str, reason: str) -> None:
+        text = f"{where} can't be reached ({reason}). What came so far is kept: /jobs retry goes on later."
+        super().__init__(text, handle=handle, where=where)
+        self.reason = reason
 
 
 class NoSuchModel(UserError):
@@ -150,6 +321,17 @@ class AlreadyHere(UserError):
             f"Training it again would give the same model; a newer archive gives a new version."
         )
         self.name, self.version = name, version
+
+
+class StillFresh(UserError):
+    """The same accounts were fetched and learned a short while ago."""
+
+    def __init__(self, name: str, *, version: int, again: datetime) -> None:
+        super().__init__(
+            f"“{name}” has learned these accounts' posts a short while ago (version {version}): /say model:{name}. "
+            f"From {again:%Y-%m-%d} on, /train fetches what is new."
+        )
+        self.name, self.version, self.again = name, version, again
 
 
 class NotAllowed(UserError):

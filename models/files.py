@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +15,7 @@ import msgspec
 import zstandard
 
 from models.errors import BadModelFolder
-from models.records import DatasetRow, Manifest, Post, RunSpec, Stats
+from models.records import DatasetRow, Manifest, Post, Profile, RunSpec, StageFile, Stats
 
 MANIFEST = "manifest.json"
 
@@ -57,10 +59,12 @@ class RunFolder:
         self.path = path
         self.inputs = path / "inputs"
         self.spec_file = path / "spec.json"
+        self.pages = path / "pages"  # what was fetched, as it came, by number of the account
         self.raw_file = path / "raw.jsonl.zst"
         self.profiles_file = path / "profiles.json"  # one entry an account of the spec; written after raw
         self.dataset_file = path / "dataset.jsonl"
         self.stats_file = path / "stats.json"  # written after the dataset: its presence means cleaned
+        self.lineage_file = path / "lineage.json"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
 
@@ -69,6 +73,12 @@ class RunFolder:
 
     def read_stats(self) -> Stats:
         return read_json(self.stats_file, Stats)
+
+    def index_of(self, source: str, handle: str) -> int | None:
+        """The number of an account in the raw file; None if it was not collected from there."""
+        profiles = read_json(self.profiles_file, tuple[Profile, ...])
+        names = [(profile.source, profile.handle.lower()) for profile in profiles]
+        return names.index((source, handle.lower())) if (source, handle.lower()) in names else None
 
     @property
     def is_collected(self) -> bool:
@@ -83,21 +93,22 @@ class RunFolder:
     def is_fitted(self) -> bool:
         return (self.model / MANIFEST).exists()
 
-    def write_raw(self, posts: Iterator[tuple[int, Post]]) -> None:
-        """Write (account number, post) pairs as compressed JSON lines, there whole or not at all."""
+    @contextmanager
+    def raw_writer(self) -> Iterator[Callable[[int, Post], None]]:
+        """Takes (account number, post) pairs, to compressed JSON lines that are there whole or not at all."""
         part = self.raw_file.with_name(self.raw_file.name + ".part")
         encoder = msgspec.json.Encoder()
         with part.open("wb") as file, zstandard.ZstdCompressor(level=6).stream_writer(file, closefd=False) as writer:
-            for pair in posts:
-                writer.write(encoder.encode(pair) + b"\n")
+
+            def write(number: int, post: Post) -> None:
+                writer.write(encoder.encode((number, post)) + b"\n")
+
+            yield write
         _sync_and_rename(part, self.raw_file)
 
     def read_raw(self) -> Iterator[tuple[int, Post]]:
         """The (account number, post) pairs as collected."""
-        decoder = msgspec.json.Decoder(tuple[int, Post])
-        with zstandard.open(self.raw_file, "rb") as file:
-            for line in _lines(file):
-                yield decoder.decode(line)
+        return read_raw(self.raw_file)
 
     def write_dataset(self, rows: Iterator[DatasetRow]) -> None:
         part = self.dataset_file.with_name(self.dataset_file.name + ".part")
@@ -111,10 +122,38 @@ class RunFolder:
         with self.dataset_file.open("rb") as file:
             return [decoder.decode(line) for line in file]
 
+    def add_lineage(self, stage: str, file: Path, code: dict[str, str]) -> None:
+        """Note which file a stage has left, and the versions of what made it."""
+        made = StageFile(
+            stage=stage,
+            name=file.name,
+            sha256=sha256_of(file),
+            size=file.stat().st_size,
+            made_at=datetime.now(UTC),
+            code=code,
+        )
+        write_json(self.lineage_file, [*(m for m in self.read_lineage() if m.name != file.name), made])
+
+    def read_lineage(self) -> tuple[StageFile, ...]:
+        return read_json(self.lineage_file, tuple[StageFile, ...]) if self.lineage_file.exists() else ()
+
     def forget_bulk(self) -> None:
-        """Drop what a finished job needs no more: its uploads and checkpoints."""
-        shutil.rmtree(self.inputs, ignore_errors=True)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        """Drop what a finished job needs no more: its uploads, the pages that its posts came on, its checkpoints."""
+        for folder in (self.inputs, self.pages, self.checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def forget_posts(self) -> None:
+        """Drop the posts, collected and cleaned; what they were counts on."""
+        for file in (self.raw_file, self.dataset_file):
+            file.unlink(missing_ok=True)
+
+
+def read_raw(path: Path) -> Iterator[tuple[int, Post]]:
+    """The (account number, post) pairs of a raw file."""
+    decoder = msgspec.json.Decoder(tuple[int, Post])
+    with zstandard.open(path, "rb") as file:
+        for line in _lines(file):
+            yield decoder.decode(line)
 
 
 def _lines(file: object) -> Iterator[bytes]:

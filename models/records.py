@@ -15,17 +15,20 @@ MANIFEST_FORMAT: Final = 1
 
 Handle = Annotated[str, Meta(pattern=r"^[\w.@-]{1,100}\Z")]
 Method = Literal["full", "lora"]
+Ground = Literal["own_archive", "own_account", "public_figure", "public_domain", "consent"]
 
 
 class Post(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One post as collected: full text with its links and escapes, nothing cleaned yet."""
+    """One post as collected: full text with its links, nothing cleaned yet."""
 
     id: str
     text: str
+    is_escaped: bool = True  # whether `&amp;` in the text stands for `&`, as X writes it
     created_at: datetime | None = None  # aware, UTC
     is_retweet: bool = False
     reply_to_id: str | None = None
     reply_to_handle: str | None = None
+    answers: str | None = None  # the text that it replies to, written as `text` is, where the source gives it
     links: tuple[str, ...] = ()  # as they stand in `text`
     lang: str | None = None
 
@@ -35,6 +38,10 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     handle: Handle
     name: str
+    source: str = ""
+    bio: str = ""
+    posts: int | None = None  # as the platform counts them
+    opted_out: str | None = None  # how the account says that it does not want this; nothing if it does not
 
 
 class AccountSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +50,26 @@ class AccountSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     source: str
     handle: Handle | None = None  # None: the file tells
     inputs: tuple[str, ...] = ()
+    ground: Ground = "own_archive"  # on which it may be learned, as who asked said
+    is_proven: bool = False  # that it is the asker's own account
+    held: str | None = None  # a raw file among the inputs, of posts that are here already: only newer ones are fetched
+
+
+class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [sources] table: what is fetched, and what is kept of it."""
+
+    max_posts: Annotated[int, Meta(ge=100, le=100_000)] = 3200
+    fresh_days: Annotated[float, Meta(ge=0)] = 7.0
+    keep_posts: bool = True
+    closed_servers: tuple[str, ...] = ("mastodon.social", "mastodon.online")
+
+
+class XApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [x_api] table. The bearer token comes from the environment, never from here."""
+
+    accept_terms: bool = False
+    post_usd: Annotated[float, Meta(ge=0)] = 0.005
+    user_usd: Annotated[float, Meta(ge=0)] = 0.01
 
 
 class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,10 +101,11 @@ class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: str
     accounts: tuple[AccountSource, ...]
     training: TrainingSettings
+    sources: SourceSettings = SourceSettings()
 
 
 class Counts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """huggingtweets' four counts of one account; kept = downloaded - retweets - short."""
+    """huggingtweets' four counts of one account (kept = downloaded - retweets - short), and what became of the kept."""
 
     handle: Handle
     name: str
@@ -85,7 +113,25 @@ class Counts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retweets: int
     short: int
     kept: int
-    characters: int  # of the kept posts, cleaned
+    characters: int  # of the learned posts, cleaned
+    left_out: dict[str, int] = {}  # of the kept posts those that are not learned, by reason
+    source: str | None = None
+    languages: tuple[str, ...] = ()  # ISO 639-1 codes, those of most posts first
+
+    @property
+    def learned(self) -> int:
+        return self.kept - sum(self.left_out.values())
+
+
+class StageFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that a stage left: `lineage.json` has one entry for each, in the order of making."""
+
+    stage: str
+    name: str
+    sha256: str
+    size: int  # bytes
+    made_at: datetime
+    code: dict[str, str]  # versions of what made it
 
 
 class Stats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,6 +183,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accounts: tuple[Counts, ...]
     training: TrainingSettings
     metrics: Metrics
+    lineage: tuple[StageFile, ...] = ()
     files: dict[str, str] = {}
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,15 +82,23 @@ def posts_file(tmp_path: Path) -> Path:
 
 
 def made_up_posts(count: int, handle: str = "robin") -> list[dict[str, str]]:
-    """Posts of a made-up account, no two alike."""
+    """Posts of a made-up account, no two alike; a longer list begins as a shorter one."""
     things = ("kettle", "ladder", "pigeon", "harbour", "button", "tram", "lamp", "piano", "garden", "umbrella")
+    deeds = ("sang", "slept", "waited", "complained", "rolled away", "forgot my name", "caught fire", "bowed")
     moods = ("quietly", "at last", "again", "without me", "in the rain", "for once", "by mistake", "all night")
+    links = ("and", "but", "so", "while", "because", "until")
+    rng = random.Random(1)
+
+    def text() -> str:
+        first, second = (f"the {rng.choice(things)} {rng.choice(deeds)} {rng.choice(moods)}" for _ in range(2))
+        return f"{first}, {rng.choice(links)} {second}."
+
     return [
         {
             "id": str(1000 + i),
             "screen_name": handle,
             "created_at": f"2024-01-{1 + i % 28:02d}T10:{i % 60:02d}:00Z",
-            "text": f"the {things[i % 10]} sang {i} times {moods[i % 8]}, and the {things[(i * 7 + 3) % 10]} heard.",
+            "text": text(),
         }
         for i in range(count)
     ]

@@ -1,4 +1,4 @@
-"""`python -m trainer collect RUN_DIR`, `fit RUN_DIR`, `pretrain`: the stages, each a process of its own."""
+"""The stages, each a process of its own: `python -m trainer look RUN_DIR`, `collect`, `fit`; and `pretrain`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from trainer.run import Run, run_stage
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, about in (("collect", "posts to a cleaned dataset"), ("fit", "a dataset to a model")):
-        stage = commands.add_parser(name, help=f"{about}; a child of the bot, talking JSON lines")
-        stage.add_argument("run_dir", type=Path)
+    stages = {"look": "who accounts are", "collect": "posts to a cleaned dataset", "fit": "a dataset to a model"}
+    for name, about in stages.items():
+        command = commands.add_parser(name, help=f"{about}; a child of the bot, talking JSON lines")
+        command.add_argument("run_dir", type=Path)
     pretrain = commands.add_parser("pretrain", help="make the built-in base from openly licensed text")
     pretrain.add_argument("--corpus", type=Path, required=True, help="folder with the corpora that the config names")
     pretrain.add_argument("--work", type=Path, required=True, help="folder for tokens and checkpoints; resumes there")
@@ -23,7 +24,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.command == "pretrain":
         return _pretrain(arguments)
-    return run_stage(arguments.command, arguments.run_dir, _collect if arguments.command == "collect" else _fit)
+    stage = {"look": _look, "collect": _collect, "fit": _fit}[arguments.command]
+    return run_stage(arguments.command, arguments.run_dir, stage)
+
+
+def _look(run: Run) -> None:
+    from trainer.collect import look
+
+    look(run)
 
 
 def _collect(run: Run) -> None:

@@ -67,11 +67,16 @@ def balance(rows: Sequence[DatasetRow]) -> list[DatasetRow]:
 def encode(
     rows: Sequence[DatasetRow], tokenizer: PreTrainedTokenizerBase, style: TextFormat, *, max_tokens: int
 ) -> list[Example]:
-    """One example a row. A text over `max_tokens` loses its end (and its end-of-text), a context its beginning."""
+    """One example a row. A text over `max_tokens` loses its end (and its end-of-text), a context its beginning.
+
+    Line breaks become spaces where the tokenizer has no token for them.
+    """
     end = tokenizer.eos_token_id
+    keeps_lines = "\n" in tokenizer.decode(token_ids(tokenizer, "a\nb"))
     examples = []
     for row in rows:
-        sequence = style.sequence(row.text, row.answers)
+        text = row.text if keeps_lines else " ".join(row.text.split())
+        sequence = style.sequence(text, row.answers)
         whole = token_ids(tokenizer, sequence.target)
         target = whole[:max_tokens]
         context = token_ids(tokenizer, sequence.context) if sequence.context else []

@@ -73,6 +73,7 @@ def package(
         accounts=stats.accounts,
         training=tuned.settings,
         metrics=metrics,
+        lineage=folder.read_lineage(),
     )
     picture = draw_training(
         metrics,

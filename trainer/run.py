@@ -15,6 +15,7 @@ from models.files import RunFolder
 from models.messages import Cancelled, Done, Notice, Phase, Progress, Sample
 
 PROGRESS_EVERY_S = 0.5
+HEARTBEAT_S = 30.0  # of who waits for somebody else; the parent takes long silence for a hang
 
 
 class CancelRequested(Exception):
@@ -29,11 +30,19 @@ class Run:
         self._channel = channel
         self._cancel = cancel
         self._reported_at = 0.0
+        self._report: Progress | None = None
 
     def check(self) -> None:
         """Raise CancelRequested if the parent asked to stop."""
         if self._cancel.is_set():
             raise CancelRequested
+
+    def wait(self) -> None:
+        """The same, often called while waiting for somebody else: now and then the last report is made again."""
+        self.check()
+        if self._report and time.monotonic() - self._reported_at >= HEARTBEAT_S:
+            self._reported_at = time.monotonic()
+            self._channel.send(self._report)
 
     def progress(
         self,
@@ -52,17 +61,16 @@ class Run:
         if done not in (0, total) and now - self._reported_at < PROGRESS_EVERY_S:
             return
         self._reported_at = now
-        self._channel.send(
-            Progress(
-                phase=phase,
-                done=done,
-                total=total,
-                eta_s=eta_s,
-                loss=loss,
-                bits_per_byte=bits_per_byte,
-                tokens_per_s=tokens_per_s,
-            )
+        self._report = Progress(
+            phase=phase,
+            done=done,
+            total=total,
+            eta_s=eta_s,
+            loss=loss,
+            bits_per_byte=bits_per_byte,
+            tokens_per_s=tokens_per_s,
         )
+        self._channel.send(self._report)
 
     def sample(self, step: int, text: str) -> None:
         self._channel.send(Sample(step=step, text=text))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROLE, USER = 1, 2  # kinds of a command permission
-DEFAULT_MANAGED = ("train", "settings", "forget")  # hidden by Discord from who may not manage, until opened
+DEFAULT_MANAGED = ("train", "settings")  # hidden by Discord from who may not manage, until opened
 
 
 class Grants:

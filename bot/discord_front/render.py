@@ -12,7 +12,7 @@ import discord
 
 from bot.permits import Check
 from bot.progress import duration, figures, fraction, headline
-from bot.records import Job, JobState, JobView, ModelVersion
+from bot.records import HOUSE, Consent, Job, JobState, JobView, ModelVersion
 from bot.service import Answer
 from bot.strings import Strings
 from models.records import Manifest
@@ -164,7 +164,12 @@ def model_line(model: ModelVersion, say: Strings, *, notes: Sequence[str]) -> st
 
 
 def model_info(
-    model: ModelVersion, manifest: Manifest, versions: Sequence[ModelVersion], samples: Sequence[str], say: Strings
+    model: ModelVersion,
+    manifest: Manifest,
+    versions: Sequence[ModelVersion],
+    samples: Sequence[str],
+    consents: Sequence[Consent],
+    say: Strings,
 ) -> str:
     """Everything about a model on one page."""
     metrics = manifest.metrics
@@ -176,10 +181,22 @@ def model_info(
             downloaded=account.downloaded,
             retweets=account.retweets,
             short=account.short,
-            kept=account.kept,
+            left_out=sum(account.left_out.values()),
+            learned=account.learned,
         )
         for account in manifest.accounts
     ]
+    lines += dict.fromkeys(
+        say(
+            "models.consent",
+            who=f"<@{consent.user_id}>"
+            if consent.user_id
+            else say("models.operator" if model.server_id == HOUSE else "models.somebody"),
+            when=when(consent.asked_at),
+            ground=say(f"choice.ground.{consent.ground}"),
+        )
+        for consent in consents
+    )
     lines.append(
         say(
             "models.quality",

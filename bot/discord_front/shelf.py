@@ -57,10 +57,11 @@ async def show_model(interaction: discord.Interaction[Any], name: str | None) ->
     except (EngineTrouble, NotAllowed):  # what is known of a model can be read all the same
         samples = ()
     more = VersionsPage(button(say("models.versions_button"), f"versions:{model.model_id}:0"))
+    consents = await service.registry.consents(job_id=model.job_id)
     parts: dict[str, Any] = {"view": row_of(say_button(model, say), *([more] if len(versions) > 1 else []))}
     if picture := await service.library.picture(model):
         parts["file"] = discord.File(io.BytesIO(picture), "training.png", description=model.name)
-    await answer(interaction, **parts, **body(model_info(model, manifest, versions, samples, say)))
+    await answer(interaction, **parts, **body(model_info(model, manifest, versions, samples, consents, say)))
 
 
 async def versions_page(interaction: discord.Interaction[Any], model_id: int, page: int = 0) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from bot.discord_front.access import admitted, caller_of
 from bot.discord_front.components import Component, button, client_of, row_of, service_of
 from bot.discord_front.render import MAX_EMBED_CHARS, body, fitting, literal, title, when
 from bot.discord_front.respond import acknowledge, answer, privately, replace, think
-from bot.plans import Plan
+from bot.plans import Plan, PlannedAccount
 from bot.progress import size
 from bot.records import Caller, Job
 from bot.strings import Strings
@@ -23,15 +23,12 @@ MAX_ERROR_CHARS = 80  # a page with the worst of names and errors, each characte
 def plan_text(plan: Plan, say: Strings, *, end: str = "") -> str:
     """What will be collected, from where, what it costs, what it replaces, and when its turn comes."""
     lines = [say("train.heading", name=literal(plan.name)) if plan.name else say("train.heading_unnamed")]
+    lines += [_account_line(account, plan, say) for account in plan.accounts]
+    if len(plan.accounts) > 1:
+        lines.append(say("train.mixed"))
     lines += [
-        say(
-            "train.account",
-            account=f"@\u200b{literal(account.handle)}" if account.handle else say("train.unknown_account"),
-            source=say(f"choice.source.{account.source}"),
-            files=", ".join(literal(path.name) for path in account.files),
-            size=size(account.size_bytes),
-        )
-        for account in plan.accounts
+        say("train.ground", ground=say(f"choice.ground.{ground}"))
+        for ground in dict.fromkeys(account.ground for account in plan.accounts)
     ]
     lines.append(say("train.costs", usd=plan.usd) if plan.usd else say("train.free"))
     if plan.follows:
@@ -41,6 +38,17 @@ def plan_text(plan: Plan, say: Strings, *, end: str = "") -> str:
         )
     lines.append(say("train.ahead", ahead=plan.ahead) if plan.ahead else say("train.next"))
     return fitting(lines, end)
+
+
+def _account_line(account: PlannedAccount, plan: Plan, say: Strings) -> str:
+    facts = {
+        "account": f"@\u200b{literal(account.handle)}" if account.handle else say("train.unknown_account"),
+        "source": say(f"choice.source.{account.source}"),
+    }
+    if account.is_fetched:
+        return say("train.fetched", **facts, posts=plan.max_posts)
+    files = ", ".join(literal(path.name) for path in account.files)
+    return say("train.account", **facts, files=files, size=size(account.size_bytes))
 
 
 async def begin(interaction: discord.Interaction[Any], caller: Caller, plan: Plan) -> None:

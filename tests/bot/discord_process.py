@@ -75,7 +75,9 @@ async def _train_for_the_house(base: Path, place: Path) -> None:
     posts = place.with_name("robin.jsonl")
     posts.write_bytes(ROBIN)
     async with open_service(config, DataDir(config.data_dir), "test") as service:
-        job = await service.start(CONSOLE, await service.plan(CONSOLE, handles=["@robin"], files=[posts]))
+        job = await service.start(
+            CONSOLE, await service.plan(CONSOLE, handles=["@robin"], files=[posts], ground="public_domain")
+        )
         async for view in service.watch(job.id):
             job = view.job
     assert job.state == JobState.DONE, job
@@ -165,7 +167,9 @@ def log_of(config_file: Path) -> str:
 
 async def train(fake: FakeDiscord, data: bytes = ROBIN, timeout: float = 20, **at: Any) -> str:
     """/train with an attachment; the private answer to it."""
-    interaction = await fake.slash("train", attachments={"archive": ("posts.jsonl", data)}, **manager(at))
+    interaction = await fake.slash(
+        "train", {"ground": "public_domain"}, attachments={"archive": ("posts.jsonl", data)}, **manager(at)
+    )
     return str((await interaction.answered(timeout))["content"])
 
 

@@ -16,13 +16,14 @@ import msgspec
 from bot.children import Programs
 from bot.config import BotSettings, Config
 from bot.datadir import DataDir
+from bot.plans import Plan
 from bot.records import Caller, Job, JobState, JobView, ModelVersion
 from bot.registry import Registry
 from bot.service import Service, open_service
 from models.engine.settings import EngineSettings
 from models.files import seal
 from models.messages import Generate
-from models.records import TrainingSettings
+from models.records import Ground, TrainingSettings
 from tests.conftest import made_up_posts
 from tests.fakes.children.orders import Orders
 from tests.models.made import made_counts, made_manifest
@@ -69,10 +70,21 @@ def posts_of(folder: Path, handle: str = "robin", count: int = 120) -> Path:
     return path
 
 
+async def plan(
+    service: Service,
+    caller: Caller,
+    *files: Path,
+    handles: Sequence[str] = (),
+    ground: Ground | None = "public_domain",
+    **options: Any,
+) -> Plan:
+    """Plan a training of made-up posts."""
+    return await service.plan(caller, handles=handles, files=files, ground=ground, **options)
+
+
 async def train(service: Service, caller: Caller, *files: Path, handles: Sequence[str] = (), **options: Any) -> Job:
     """Plan a training and start it."""
-    plan = await service.plan(caller, handles=handles, files=files, **options)
-    return await service.start(caller, plan)
+    return await service.start(caller, await plan(service, caller, *files, handles=handles, **options))
 
 
 async def end_of(service: Service, job_id: int) -> Job:

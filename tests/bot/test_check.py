@@ -34,7 +34,7 @@ async def test_good_set_up_without_a_token_says_what_to_do_about_the_token(
     code, lines, text = await check(write_config())
     assert code == 1
     assert [name for name, (mark, _) in lines.items() if mark == "wrong"] == ["discord"]
-    assert list(lines) == ["config", "python", "data directory", "disk", "discord", "base", "device", "engine"]
+    assert list(lines) == ["config", "python", "data directory", "disk", "discord", "x api", "base", "device", "engine"]
     assert "DISCORD_TOKEN is not set" in lines["discord"][1] and "export DISCORD_TOKEN" in lines["discord"][1]
     assert str(config.data_dir) in lines["data directory"][1]
     assert str(tiny_base) in lines["base"][1]
@@ -90,6 +90,25 @@ async def test_unreachable_discord_is_told_without_the_token(
     code, lines, text = await check(write_config())
     assert code == 1
     assert lines["discord"][0] == "wrong" and "can't be reached" in lines["discord"][1]
+    assert "very-secret" not in text
+
+
+@pytest.mark.parametrize(
+    ("accepts", "token", "mark", "word"),
+    [
+        (False, "", "ok", "off"),
+        (False, "very-secret", "ok", "accept_terms is not"),
+        (True, "", "wrong", "X_BEARER_TOKEN is not"),
+        (True, "very-secret", "ok", "on; the token was not tried"),
+    ],
+)
+async def test_the_x_api_is_on_with_a_yes_and_a_token_and_costs_nothing_to_check(
+    write_config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, accepts: bool, token: str, mark: str, word: str
+) -> None:
+    monkeypatch.setattr("bot.check._engine", no_engine)
+    monkeypatch.setenv("X_BEARER_TOKEN", token)
+    _, lines, text = await check(write_config(x_api={"accept_terms": accepts}))
+    assert lines["x api"][0] == mark and word in " ".join(text.split())
     assert "very-secret" not in text
 
 

@@ -76,7 +76,6 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
             """
             discord = "yes"
             [bot]
-            price_usd = { jsonl = -1 }
             min_free_disk_mb = "much"
             log_level = "LOUD"
             colour = "red"
@@ -84,6 +83,10 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
             waiting_jobs = 0
             [blocks]
             users = ["nobody"]
+            [sources]
+            max_posts = 7
+            [x_api]
+            post_usd = -1
             [training]
             epochs = 1.5
             learning_rate = true
@@ -98,7 +101,8 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
     )
     expected = [  # what each names: where, the value, and what would be right
         ("discord", "'yes'", "[discord]"),
-        ("[bot] price_usd", "-1", ">= 0", "default: {}"),
+        ("[sources] max_posts", "7", ">= 100", "default: 3200"),
+        ("[x_api] post_usd", "-1", ">= 0", "default: 0.005"),
         ("[limits] waiting_jobs", "0", ">= 1", "default: 20"),
         ("[blocks] users", "'nobody'", "`int`", "default: ()"),
         ("[bot] min_free_disk_mb", "'much'", "`int`", "default: 500"),
@@ -109,7 +113,7 @@ def test_all_that_is_wrong_is_named_at_once_with_value_and_default(write: Callab
         ("[training] precision", "'fp8'", "default: 'auto'"),
         ("[engine] temperature", "nan", ">= 0", "default: 0.8"),
         ("[engine] top_p", "0", "> 0", "default: 0.95"),
-        ("[server]", "no such table", "bot, discord, limits, blocks, training, engine"),
+        ("[server]", "no such table", "bot, discord, limits, blocks, sources, x_api, training, engine"),
     ]
     assert len(found) == len(expected)
     for facts in expected:
@@ -171,10 +175,3 @@ def test_data_dir_of_an_unknown_user_ends_main_with_78(
     path = write('[bot]\ndata_dir = "~nobody-of-that-name/var"\n')
     assert main(["--config", str(path), "console"]) == EXIT_SETUP
     assert "data_dir" in capsys.readouterr().err
-
-
-def test_a_price_of_a_source_that_there_is_not_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    path.write_text("[bot]\nprice_usd = { jsnol = 0.5 }\n")
-    with pytest.raises(ConfigError, match=r"no source 'jsnol' \(sources: jsonl, x_archive\)"):
-        read_config(path)

@@ -56,7 +56,7 @@ def test_at_a_terminal_the_thread_holds_with_completion_and_interrupts(
         child.send("/tr")
         child.expect("/train")  # what there is to complete shows
         child.send("\t")  # and Tab takes it
-        child.send(f" @robin {posts_file}\r")
+        child.send(f" @robin {posts_file} ground=public_domain\r")
         child.expect("training")
         child.expect("loss")
         child.sendintr()  # Ctrl-C cancels what runs
@@ -80,7 +80,7 @@ def test_a_killed_console_goes_on_with_its_job_when_it_is_started_again(
 ) -> None:
     config = write_config(training=SLOW)
     with terminal(config) as child:
-        child.send(f"/train @robin {posts_file}\r")
+        child.send(f"/train @robin {posts_file} ground=public_domain\r")
         child.expect("so far")  # after the first checkpoint
         child.kill(signal.SIGKILL)
         child.expect(pexpect.EOF)
@@ -94,7 +94,7 @@ def test_behind_a_pipe_the_same_commands_print_plain_lines(write_config: Callabl
         write_config(),
         "/help",
         "/models",
-        f"/train @robin {posts_file}",
+        f"/train @robin {posts_file} ground=public_domain",
         "/say model=robin count=2 seed=3 the kettle",
         "how are you?",
         "/say model=nobody",
@@ -102,7 +102,7 @@ def test_behind_a_pipe_the_same_commands_print_plain_lines(write_config: Callabl
         "/say count=many",
         "/nonsense",
         '/say "unclosed',
-        "/train @nasa",
+        "/train @nasa ground=public_figure",
         "/jobs",
         "/status",
         "/quit",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from io import StringIO
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
@@ -17,7 +18,8 @@ from bot.console_input import HELP, ConsoleCompleter, options_of
 from bot.records import CONSOLE, JobState
 from bot.sampling import Creativity, Length
 from bot.service import Service
-from tests.bot.quick import asked, end_of, entered_in, posts_of, serving, with_bot
+from models.records import Ground
+from tests.bot.quick import asked, end_of, entered_in, posts_of, serving
 from tests.fakes.children.orders import Orders
 
 Do = Callable[[str], Awaitable[str]]
@@ -79,7 +81,7 @@ async def test_a_failed_training_is_told_and_can_be_tried_again(
 ) -> None:
     posts = posts_of(tmp_path)
     orders.give("fit-fails", "there is no rhyme in it")
-    assert "Job #1 failed. there is no rhyme in it" in await do(f"/train @robin {posts}")
+    assert "Job #1 failed. there is no rhyme in it" in await do(f"/train @robin {posts} ground=public_domain")
     assert "robin, version 1, has learned from" in await do("/jobs retry #1")
     listed = await do("/jobs")
     assert "#2" in listed and "done" in listed and "failed" in listed
@@ -87,27 +89,42 @@ async def test_a_failed_training_is_told_and_can_be_tried_again(
     assert "can't be tried again" in await do("/jobs retry 2")
     assert "whole number" in await do("/jobs cancel everything")
     assert "no job #9" in await do("/jobs cancel 9")
-    assert "already" in await do(f"/train @robin {posts}")
+    assert "already" in await do(f"/train @robin {posts} ground=public_domain")
 
 
 @pytest.mark.parametrize(("reply", "state"), [("yes", JobState.DONE), ("no", JobState.CANCELLED)])
 async def test_what_costs_is_asked_before_anything_is_collected(
-    quick: Config, orders: Orders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: str, state: JobState
+    priced: Config, orders: Orders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: str, state: JobState
 ) -> None:
     questions: list[str] = []
     monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or reply)
-    async with serving(with_bot(quick, price_usd={"jsonl": 0.5}), orders) as service:
-        printed = await typing(service, tmp_path)(f"/train @robin {posts_of(tmp_path)}")
-        assert len(questions) == 1 and "$0.50" in questions[0]
+    async with serving(priced, orders) as service:
+        printed = await typing(service, tmp_path)("/train @robin ground=public_figure")
+        assert len(questions) == 1 and "$0.51" in questions[0]
         assert (await end_of(service, 1)).state == state
         assert ("Nothing was collected" in printed) == (reply == "no")
+
+
+async def test_the_ground_and_the_source_are_words_of_train(service: Service, do: Do, tmp_path: Path) -> None:
+    posts = posts_of(tmp_path).rename(tmp_path / "export.zip")
+    assert "with the option `ground`" in await do(f"/train {posts} source=table")
+    assert "one of own_archive, own_account" in await do(f"/train {posts} ground=because")
+    assert "one of archive, table, x_api" in await do(f"/train {posts} source=jsonl ground=consent")
+    assert "source:bluesky can't be “robin”" in await do("/train @robin source=bluesky ground=consent")
+    assert "robin, version 1, has learned from" in await do(f"/train {posts} source=table ground=consent")
+    assert "on the ground: consent" in await do("/models info robin")
+    assert await service.registry.consents(job_id=1)
+
+
+async def test_a_link_to_a_profile_is_a_handle_and_no_file(do: Do) -> None:
+    assert "@nasa: the operator has not" in await do("/train https://x.com/nasa ground=public_figure")
 
 
 async def test_forget_prints_a_receipt(service: Service, do: Do, tmp_path: Path) -> None:
     await entered_in(service, "robin", caller=CONSOLE)
     receipt = await do("/forget @Robin block")
     assert "of @robin" in receipt and "models: robin v1" in receipt and "blocked from now on" in receipt
-    assert "may not be learned" in await do(f"/train @robin {posts_of(tmp_path)}")
+    assert "may not be learned" in await do(f"/train @robin {posts_of(tmp_path)} ground=public_domain")
     assert "blocked" in await do("/forget robin")
     assert "I know: /forget" in await do("/forget")
 
@@ -129,6 +146,8 @@ def test_what_is_typed_is_completed_by_where_it_stands() -> None:
     assert completed("/models re") == ["rename ", "restore "]
     assert completed("/models use r") == ["robin", "'red breast'"]
     assert completed("/jobs c") == ["cancel "]
+    assert completed("/train gr") == [f"ground={ground}" for ground in get_args(Ground)]
+    assert completed("/train source=b") == ["source=bluesky"]
     assert completed("/say cr") == ["creativity="]
     assert completed("/say model=ro") == ["robin"]
 

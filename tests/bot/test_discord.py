@@ -48,7 +48,7 @@ async def test_all_commands_are_registered(discord: FakeDiscord, write_config: W
     for name in ("say", "Answer as…"):
         assert commands[name]["integration_types"] == [0, 1], "a member can take them along"
         assert commands[name]["contexts"] == [0, 1, 2]
-    for name in ("train", "settings", "forget"):
+    for name in ("train", "settings"):
         assert int(commands[name]["default_member_permissions"]) == 1 << 5, "Manage Server"
         assert commands[name]["contexts"] == [0]
     for name, command in commands.items():
@@ -141,7 +141,9 @@ async def _what_is_held(discord: FakeDiscord) -> None:
 
 
 def _posts_of(handle: str) -> dict[str, Any]:
-    return manager({"options": {"handles": handle}, "attachments": {"archive": ("robin.jsonl", ROBIN)}})
+    return manager(
+        {"options": {"handles": handle, "ground": "public_domain"}, "attachments": {"archive": ("robin.jsonl", ROBIN)}}
+    )
 
 
 @pytest.mark.slow
@@ -289,9 +291,9 @@ async def test_what_the_bot_is_and_why_it_refuses(discord: FakeDiscord, write_co
 async def test_bad_requests_get_a_short_ephemeral_answer(discord: FakeDiscord, write_config: WriteConfig) -> None:
     async with bot(discord, write_config()):
         for options, attachments, word in (
-            ({"handles": "@nasa"}, None, "can't fetch"),
+            ({"handles": "@nasa", "ground": "public_figure"}, None, "can't fetch"),
             ({}, None, "what to learn from"),
-            ({}, {"archive": ("notes.txt", b"?")}, "neither an X archive"),
+            ({}, {"archive": ("notes.docx", b"?")}, "neither an archive"),
             ({"handles": "../x"}, {"archive": ("robin.jsonl", ROBIN)}, "handle"),
         ):
             answer = await run(discord, "train", options, attachments=attachments, **manager())

@@ -244,18 +244,12 @@ async def test_an_account_that_may_not_be_learned_is_refused_when_only_the_file_
 # --- what costs -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def priced(quick: Config) -> Config:
-    return with_bot(quick, price_usd={"jsonl": 0.5})
-
-
 async def test_what_costs_waits_until_who_asked_has_agreed(priced: Config, orders: Orders, posts: Path) -> None:
     async with serving(priced, orders) as service:
-        job = await train(service, MEMBER, posts, handles=["robin"])
+        job = await train(service, MEMBER, handles=["robin"])
         assert (job.state, job.confirmed) == (JobState.QUEUED, False)
         # It does not keep others waiting, and does not run meanwhile.
         other = await train(service, NEIGHBOUR, posts, name="wren")
-        await service.confirm(NEIGHBOUR, other.id)
         assert (await end_of(service, other.id)).state == JobState.DONE
         assert (await service.job(MEMBER, job.id)).state == JobState.QUEUED
         for caller in (NEIGHBOUR, MANAGER, CONSOLE):
@@ -273,10 +267,9 @@ async def test_what_nobody_agrees_to_runs_never_and_is_dropped_after_an_hour(
     priced: Config, orders: Orders, posts: Path
 ) -> None:
     async with serving(priced, orders) as service:
-        job = await train(service, MEMBER, posts, handles=["robin"])
+        job = await train(service, MEMBER, handles=["robin"])
     async with serving(priced, orders) as service:  # not at the next start either
         done = await train(service, NEIGHBOUR, posts, name="wren")
-        await service.confirm(NEIGHBOUR, done.id)
         await end_of(service, done.id)
         await set_back(service, job, minutes=59)
         await service.tidy()
@@ -289,12 +282,10 @@ async def test_what_nobody_agrees_to_runs_never_and_is_dropped_after_an_hour(
         assert not (service.data.runs / str(job.id) / "raw.jsonl.zst").exists()
 
 
-async def test_a_job_that_was_agreed_to_is_not_dropped_however_long_it_waits(
-    priced: Config, orders: Orders, posts: Path
-) -> None:
+async def test_a_job_that_was_agreed_to_is_not_dropped_however_long_it_waits(priced: Config, orders: Orders) -> None:
     orders.give("collect-waits")
     async with serving(priced, orders) as service:
-        job = await train(service, MEMBER, posts, handles=["robin"])
+        job = await train(service, MEMBER, handles=["robin"])
         await service.confirm(MEMBER, job.id)
         await set_back(service, job, days=3)
         await service.tidy()

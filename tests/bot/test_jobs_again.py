@@ -23,6 +23,7 @@ from tests.bot.quick import (
     end_of,
     entered_in,
     is_training,
+    plan,
     posts_of,
     serving,
     train,
@@ -71,13 +72,13 @@ async def test_a_drained_bot_pauses_what_runs_and_it_ends_once_after_the_next_st
 
 async def test_a_drained_bot_takes_no_more_work(service: Service, posts: Path) -> None:
     model = await entered_in(service)
-    plan = await service.plan(MEMBER, handles=["wren"], files=[posts])
+    wanted = await plan(service, MEMBER, posts, handles=["wren"])
     job = await service.registry.add_job(MEMBER, model="finch", handles=[], place_files=lambda _: None)
     failed = await service.registry.move(job, JobState.FAILED)
     await service.drain()
     for request in (
-        service.plan(MEMBER, handles=["wren"], files=[posts]),
-        service.start(MEMBER, plan),
+        plan(service, MEMBER, posts, handles=["wren"]),
+        service.start(MEMBER, wanted),
         service.retry(MEMBER, failed.id),
         service.say(MEMBER, model=model),
     ):
@@ -263,16 +264,16 @@ async def test_an_account_that_was_blocked_meanwhile_is_not_tried_again(
 
 
 async def test_a_training_whose_cost_nobody_agreed_to_cannot_be_had_by_trying_it_again(
-    quick: Config, orders: Orders, posts: Path
+    priced: Config, orders: Orders
 ) -> None:
-    async with serving(with_bot(quick, price_usd={"jsonl": 0.5}), orders) as service:
-        job = await train(service, MEMBER, posts, handles=["robin"])
+    async with serving(priced, orders) as service:
+        job = await train(service, MEMBER, handles=["robin"])
         await service.cancel(MEMBER, job.id)
         with pytest.raises(CantRetry):
             await service.retry(MEMBER, job.id)
         # One that was agreed to is tried again without another question.
         orders.give("fit-fails", "no")
-        agreed = await train(service, MEMBER, posts, handles=["robin"])
+        agreed = await train(service, MEMBER, handles=["robin"])
         await service.confirm(MEMBER, agreed.id)
         await end_of(service, agreed.id)
         assert (await end_of(service, (await service.retry(MEMBER, agreed.id)).id)).state == JobState.DONE

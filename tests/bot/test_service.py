@@ -9,7 +9,8 @@ import signal
 import sqlite3
 import zipfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ from models.errors import (
     DiskFull,
     JobIsOver,
     NameTaken,
-    NoSource,
     NoSuchJob,
     NoSuchModel,
     NotAllowed,
     NothingGiven,
     NotYourJob,
     OutOfRange,
+    SourceOff,
     UnevenFiles,
     Unreadable,
     UserError,
@@ -39,7 +40,9 @@ from models.errors import (
 from models.files import RunFolder, verify
 from models.messages import Delta
 from tests.bot.quick import posts_of
+from tests.bot.quick import serving as quick_serving
 from tests.conftest import made_up_posts
+from tests.fakes.children.orders import Orders
 
 MEMBER = Caller(server_id=42, user_id=7, may_train=True)
 NEIGHBOUR = Caller(server_id=42, user_id=8, may_train=True)
@@ -47,14 +50,17 @@ STRANGER = Caller(server_id=43, user_id=9, may_train=True)
 
 
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[Service]:
-    async with open_service(config, DataDir(config.data_dir), "test") as service:
-        yield service
+async def serving(config: Config, orders: Orders | None = None) -> AsyncIterator[Service]:
+    """The service; with orders its children are stand-ins, where it is not they that are tested."""
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(
+            quick_serving(config, orders) if orders else open_service(config, DataDir(config.data_dir), "test")
+        )
 
 
 async def train(service: Service, caller: Caller, **options: Any) -> Job:
-    """Plan the training and start it."""
-    return await service.start(caller, await service.plan(caller, **options))
+    """Plan the training of made-up posts and start it."""
+    return await service.start(caller, await service.plan(caller, **{"ground": "public_domain", **options}))
 
 
 async def end_of(service: Service, job_id: int) -> JobView:
@@ -124,13 +130,13 @@ async def test_a_file_becomes_a_model_that_speaks(config: Config, posts_file: Pa
             await service.cancel(STRANGER, job.id)
 
 
-async def test_the_archive_tells_whose_it_is(config: Config, tmp_path: Path) -> None:
+async def test_the_archive_tells_whose_it_is(quick: Config, orders: Orders, tmp_path: Path) -> None:
     archive = tmp_path / "archive.zip"
     tweets = [{"tweet": {"id_str": p["id"], "full_text": p["text"]}} for p in made_up_posts(120)]
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("data/account.js", 'window.YTD.account.part0 = [{"account": {"username": "Wren"}}]')
         file.writestr("data/tweets.js", f"window.YTD.tweets.part0 = {json.dumps(tweets)}")
-    async with serving(config) as service:
+    async with serving(quick, orders) as service:
         job = await train(service, CONSOLE, files=[archive])
         assert job.model is None
         view = await end_of(service, job.id)
@@ -139,10 +145,10 @@ async def test_the_archive_tells_whose_it_is(config: Config, tmp_path: Path) -> 
         assert [m.name for m in service.library.visible(STRANGER)] == ["wren"]
 
 
-async def test_several_accounts_make_one_model(config: Config, posts_file: Path, tmp_path: Path) -> None:
+async def test_several_accounts_make_one_model(quick: Config, orders: Orders, posts_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "wren.jsonl"
     other.write_text("".join(json.dumps(p) + "\n" for p in made_up_posts(120, "wren")))
-    async with serving(config) as service:
+    async with serving(quick, orders) as service:
         job = await train(service, MEMBER, handles=["wren", "robin"], files=[other, posts_file])
         view = await end_of(service, job.id)
         assert view.job.model == "robin-wren"
@@ -150,19 +156,20 @@ async def test_several_accounts_make_one_model(config: Config, posts_file: Path,
 
 
 async def test_bad_requests_are_refused_in_words_and_nothing_is_queued(
-    config: Config, posts_file: Path, tmp_path: Path
+    quick: Config, orders: Orders, posts_file: Path, tmp_path: Path
 ) -> None:
     strange = tmp_path / "posts.docx"
     strange.write_text("?")
-    async with serving(config) as service:
+    async with serving(quick, orders) as service:
+        plan = partial(service.plan, MEMBER, ground="public_domain")
         for error, request in (
-            (NothingGiven, service.plan(MEMBER)),
-            (NoSource, service.plan(MEMBER, handles=["@nasa"])),
-            (OutOfRange, service.plan(MEMBER, handles=["../../etc"], files=[posts_file])),
-            (OutOfRange, service.plan(MEMBER, handles=["robin"], files=[posts_file], name="a/b")),
-            (Unreadable, service.plan(MEMBER, files=[tmp_path / "absent.zip"])),
-            (Unreadable, service.plan(MEMBER, files=[strange])),
-            (UnevenFiles, service.plan(MEMBER, handles=["robin"], files=[posts_file, posts_file])),
+            (NothingGiven, plan()),
+            (SourceOff, plan(handles=["@nasa"])),
+            (OutOfRange, plan(handles=["../../etc"], files=[posts_file])),
+            (OutOfRange, plan(handles=["robin"], files=[posts_file], name="a/b")),
+            (Unreadable, plan(files=[tmp_path / "absent.zip"])),
+            (Unreadable, plan(files=[strange])),
+            (UnevenFiles, plan(handles=["robin"], files=[posts_file, posts_file])),
             (NoSuchModel, service.say(MEMBER)),
             (OutOfRange, service.say(MEMBER, prompt="x" * 10_000)),
             (OutOfRange, service.say(MEMBER, count=0)),
@@ -176,14 +183,14 @@ async def test_bad_requests_are_refused_in_words_and_nothing_is_queued(
 BAD_FILES = {
     "fake.zip": (b"this is no ZIP", "not a ZIP"),
     "cut.js": (b'window.YTD.tweets.part0 = [{"tweet": {"id_str": "1", "full_text": "hel', "cut off"),
-    "empty.jsonl": (b"\n", "nothing to learn"),
+    "empty.jsonl": (b"\n", "it is empty"),
     "few.jsonl": (b'{"id": "1", "text": "one post is not enough"}\n', "6,000"),
-    "broken.jsonl": (b'{"id": "1"\n', "line 1"),
+    "broken.jsonl": (b'{"id": "1"\n', "cut off or damaged"),
 }
 
 
-async def test_a_bad_file_fails_its_job_with_a_reason(config: Config, tmp_path: Path) -> None:
-    async with serving(config) as service:
+async def test_a_bad_file_fails_its_job_with_a_reason(quick: Config, orders: Orders, tmp_path: Path) -> None:
+    async with serving(quick, orders) as service:
         for name, (content, word) in BAD_FILES.items():
             path = tmp_path / name
             path.write_bytes(content)
@@ -196,9 +203,10 @@ async def test_a_bad_file_fails_its_job_with_a_reason(config: Config, tmp_path: 
 
 
 async def test_a_second_training_of_the_same_model_waits_for_nobody_and_is_refused(
-    config: Config, posts_file: Path
+    quick: Config, orders: Orders, posts_file: Path
 ) -> None:
-    async with serving(slow(config)) as service:
+    orders.give("fit-waits")
+    async with serving(quick, orders) as service:
         job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
         with pytest.raises(AlreadyTraining):
             await train(service, NEIGHBOUR, handles=["ROBIN"], files=[posts_file])
@@ -217,8 +225,10 @@ async def test_a_second_training_of_the_same_model_waits_for_nobody_and_is_refus
         assert service.library.visible(MEMBER) == []
 
 
-async def test_a_name_that_is_another_models_is_refused(config: Config, posts_file: Path, tmp_path: Path) -> None:
-    async with serving(config) as service:
+async def test_a_name_that_is_another_models_is_refused(
+    quick: Config, orders: Orders, posts_file: Path, tmp_path: Path
+) -> None:
+    async with serving(quick, orders) as service:
         await trained(service, posts_file)
         with pytest.raises(NameTaken):
             await train(service, MEMBER, handles=["wren"], files=[posts_file], name="robin")
@@ -231,15 +241,16 @@ async def test_a_name_that_is_another_models_is_refused(config: Config, posts_fi
         assert "already the name" in (view.job.error or "")
 
 
-async def test_a_full_queue_and_a_full_disk_are_said(config: Config, posts_file: Path) -> None:
-    full_queue = msgspec.structs.replace(slow(config), limits=LimitSettings(waiting_jobs=1))
-    async with serving(full_queue) as service:
+async def test_a_full_queue_and_a_full_disk_are_said(quick: Config, orders: Orders, posts_file: Path) -> None:
+    orders.give("fit-waits")
+    full_queue = msgspec.structs.replace(quick, limits=LimitSettings(waiting_jobs=1))
+    async with serving(full_queue, orders) as service:
         await train(service, MEMBER, handles=["robin"], files=[posts_file])
         with pytest.raises(NotAllowed) as caught:
             await train(service, MEMBER, handles=["wren"], files=[posts_file])
         assert caught.value.rule == "queue"
-    full_disk = msgspec.structs.replace(config, bot=msgspec.structs.replace(config.bot, min_free_disk_mb=10**9))
-    async with serving(full_disk) as service:
+    full_disk = msgspec.structs.replace(quick, bot=msgspec.structs.replace(quick.bot, min_free_disk_mb=10**9))
+    async with serving(full_disk, orders) as service:
         with pytest.raises(DiskFull):
             await train(service, MEMBER, handles=["wren"], files=[posts_file])
 
@@ -257,8 +268,9 @@ async def test_a_killed_trainer_is_followed_by_another_that_goes_on(config: Conf
         assert (await end_of(service, job.id)).job.breakdowns == 1
 
 
-async def test_a_trainer_that_keeps_dying_fails_the_job(config: Config, posts_file: Path) -> None:
-    async with serving(slow(config)) as service:
+async def test_a_trainer_that_keeps_dying_fails_the_job(quick: Config, orders: Orders, posts_file: Path) -> None:
+    orders.give("fit-waits")
+    async with serving(quick, orders) as service:
         job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
 
         async def kill_each() -> None:
@@ -332,18 +344,20 @@ async def test_a_killed_engine_answers_all_the_same_and_a_damaged_model_is_not_u
             await service.say(MEMBER)
 
 
-async def test_a_crash_between_rename_and_entry_loses_no_version(config: Config, posts_file: Path) -> None:
-    async with serving(config) as service:
+async def test_a_crash_between_rename_and_entry_loses_no_version(
+    quick: Config, orders: Orders, posts_file: Path
+) -> None:
+    async with serving(quick, orders) as service:
         view = await trained(service, posts_file)
     # As if the bot had died after the rename: the folder is there, the registry does not know it yet.
-    database = sqlite3.connect(config.data_dir / "registry.sqlite3")
+    database = sqlite3.connect(quick.data_dir / "registry.sqlite3")
     with database:
         database.execute("DELETE FROM versions")
         database.execute("DELETE FROM models")
         database.execute("UPDATE jobs SET state = 'saving', ended_at = NULL")
     database.close()
-    async with serving(config) as service:
+    async with serving(quick, orders) as service:
         again = await end_of(service, view.job.id)
         assert again.job.state == JobState.DONE
         assert service.library.visible(MEMBER)[0].version == 1
-        assert [p.name for p in (config.data_dir / "models" / "robin").iterdir()] == ["1"]
+        assert [p.name for p in (quick.data_dir / "models" / "robin").iterdir()] == ["1"]

@@ -41,6 +41,7 @@ from tests.models.made import made_counts, made_manifest
 
 CHILDREN = "tests.fakes.children"
 ROBIN = ("robin.jsonl", "".join(json.dumps(post) + "\n" for post in made_up_posts(120)).encode())
+LEARNED = {"archive": ROBIN, "ground": "public_domain"}  # options of a /train
 PATIENCE_S = 20.0  # real seconds for what a child has to do
 
 T = TypeVar("T")
@@ -91,8 +92,9 @@ class House:
     # --- acting -------------------------------------------------------------------------------------------------------
 
     async def train(self, *, actor: simcord.MemberActor | None = None, **options: object) -> simcord.InteractionResult:
-        """/train of @robin's file by the manager, if nothing else is said."""
-        return await (actor or self.manager).slash(self.channel, "train", **{"archive": ROBIN, **options})
+        """/train of @robin's file by the manager, if nothing else is said; an option that is None is left out."""
+        given = {key: value for key, value in {**LEARNED, **options}.items() if value is not None}
+        return await (actor or self.manager).slash(self.channel, "train", **given)
 
     async def trained(self, name: str = "robin") -> Job:
         """A model of that name, made by /train, with its progress message at its end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -110,9 +110,15 @@ def posts(count: int) -> Iterator[tuple[int, Post]]:
         )
 
 
+def write_raw(folder: RunFolder, pairs: Iterable[tuple[int, Post]]) -> None:
+    with folder.raw_writer() as write:
+        for number, post in pairs:
+            write(number, post)
+
+
 def test_a_thousand_posts_are_read_as_they_were_written(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_raw(posts(1000))
+    write_raw(folder, posts(1000))
     assert list(folder.read_raw()) == list(posts(1000))
     assert os.listdir(tmp_path) == ["raw.jsonl.zst"]
 
@@ -120,7 +126,7 @@ def test_a_thousand_posts_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_post_longer_than_the_read_buffer_is_read_whole(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     long = [(0, Post(id="1", text="鳥" * 200_000)), (0, Post(id="2", text="short"))]
-    folder.write_raw(iter(long))
+    write_raw(folder, long)
     assert list(folder.read_raw()) == long
 
 
@@ -132,9 +138,9 @@ def test_a_source_that_breaks_off_leaves_no_raw_file(tmp_path: Path) -> None:
         raise PowerCut
 
     with pytest.raises(PowerCut):
-        folder.write_raw(broken())
+        write_raw(folder, broken())
     assert not folder.raw_file.exists()
-    folder.write_raw(posts(3))
+    write_raw(folder, posts(3))
     assert len(list(folder.read_raw())) == 3
 
 
@@ -147,7 +153,7 @@ def test_a_dataset_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_stage_is_complete_once_its_last_file_is_there(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_raw(posts(1))
+    write_raw(folder, posts(1))
     assert not folder.is_collected  # profiles are written after raw
     folder.profiles_file.write_text("[]")
     assert folder.is_collected

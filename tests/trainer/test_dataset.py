@@ -6,7 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from models.records import DatasetRow
 from models.text import DEFAULT_FORMAT
@@ -94,3 +97,19 @@ def test_a_special_token_in_a_post_is_only_text(tokenizer: PreTrainedTokenizerBa
     row = DatasetRow(id="1", handle="robin", text="the <|endoftext|> kettle", answers="<|endoftext|>")
     (example,) = encode([row], tokenizer, DEFAULT_FORMAT, max_tokens=64)
     assert example.ids.count(tokenizer.eos_token_id) == 2
+
+
+def test_line_breaks_are_learned_where_the_tokenizer_can_say_them(tokenizer: PreTrainedTokenizerBase) -> None:
+    row = DatasetRow(id="1", handle="robin", text="the kettle sang\n\nagain")
+    (example,) = encode([row], tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    assert tokenizer.decode(example.ids[1:-1]) == row.text
+
+
+def test_line_breaks_become_spaces_where_the_tokenizer_loses_them() -> None:
+    vocabulary = {word: number for number, word in enumerate(["[UNK]", "</s>", "the", "kettle", "a", "b", " "])}
+    words = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    words.pre_tokenizer = Split(" ", "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", eos_token="</s>")
+    row = DatasetRow(id="1", handle="robin", text="the\n\nkettle")
+    (example,) = encode([row], tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    assert [tokenizer.convert_ids_to_tokens(i) for i in example.ids] == ["</s>", "the", " ", "kettle", "</s>"]

@@ -30,7 +30,7 @@ def run(tiny_base: Path, tmp_path: Path) -> RunFolder:
     settings = TrainingSettings(
         base=str(tiny_base), epochs=2, batch_tokens=256, max_post_tokens=64, threads=1, precision="fp32"
     )
-    account = AccountSource(source="jsonl", handle="robin", inputs=("robin.jsonl",))
+    account = AccountSource(source="table", handle="robin", inputs=("robin.jsonl",))
     write_json(folder.spec_file, RunSpec(job_id=7, model="robin", accounts=(account,), training=settings))
     return folder
 
@@ -164,7 +164,7 @@ def test_a_full_disk_is_said_in_words_that_help(run: RunFolder) -> None:
 def test_the_sample_archive_has_the_counts_that_its_card_shows(run: RunFolder) -> None:
     (run.inputs / "nell.zip").write_bytes((ROOT / "samples" / "nightbus_nell.zip").read_bytes())
     spec = run.read_spec()
-    account = AccountSource(source="x_archive", inputs=("nell.zip",))
+    account = AccountSource(source="archive", inputs=("nell.zip",))
     write_json(run.spec_file, RunSpec(job_id=1, model="", accounts=(account,), training=spec.training))
     assert isinstance(say_all("collect", run)[-1], Done)
     (counts,) = run.read_stats().accounts

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from models.records import Post, Profile
+from models.records import Post, Profile, SourceSettings
+from trainer.sources.pages import Pages
+from trainer.sources.web import Web
 
 PAUSE_EVERY = 500  # records between two yields to the event loop, so that a cancel is heard
 
@@ -15,9 +18,26 @@ class Source(Protocol):
     """One account's posts, wherever they lie. All methods raise the typed errors of `models.errors`."""
 
     async def profile(self, handle: str | None) -> Profile:
-        """Who the account is. `handle` None: the source must know by itself."""
+        """Who the account is; before anything else. `handle` None: the source must know by itself.
+
+        Whoever asks has to respect `opted_out`.
+        """
         ...
 
-    def posts(self, handle: str, since: datetime | None = None) -> AsyncIterator[Post]:
-        """Every post of the account after `since`, each once, in the source's own order."""
+    def posts(self, handle: str, since: str | None = None) -> AsyncIterator[Post]:
+        """The account's posts, each once, in the source's own order.
+
+        `since` is the id of the newest post that is held already: a source that fetches yields only what is newer,
+        one that reads files yields all.
+        """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What a source may use: the files it was given, the web, and what an earlier try has fetched."""
+
+    inputs: Sequence[Path]
+    web: Web
+    pages: Pages
+    settings: SourceSettings

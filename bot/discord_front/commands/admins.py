@@ -37,7 +37,6 @@ def add_admin_commands(tree: app_commands.CommandTree[Any], service: Service) ->
         await answer(interaction, **panel(interaction, caller.server_id))
 
     @command(tree, "forget")
-    @app_commands.default_permissions(manage_guild=True)
     @app_commands.guild_only()
     async def forget_account(
         interaction: Interaction, handle: app_commands.Range[str, 1, 100], block: bool = False

@@ -6,7 +6,7 @@ import asyncio
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import aiohttp
 import discord
@@ -20,6 +20,7 @@ from bot.permits import require
 from bot.plans import MAX_NAME_CHARS, SOURCES
 from bot.service import Service
 from models.errors import UserError
+from models.records import Ground
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 Interaction = discord.Interaction[Any]
@@ -29,7 +30,7 @@ def add_trainer_commands(tree: app_commands.CommandTree[Any], service: Service) 
     """Put them into the tree."""
 
     @command(tree, "train")
-    @app_commands.choices(source=choices("source", *sorted(set(SOURCES.values()))))
+    @app_commands.choices(source=choices("source", *SOURCES), ground=choices("ground", *get_args(Ground)))
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.guild_only()
     async def train(
@@ -39,6 +40,7 @@ def add_trainer_commands(tree: app_commands.CommandTree[Any], service: Service) 
         archive2: discord.Attachment | None = None,
         archive3: discord.Attachment | None = None,
         archive4: discord.Attachment | None = None,
+        ground: str | None = None,
         source: str | None = None,
         name: app_commands.Range[str, 1, MAX_NAME_CHARS] | None = None,
     ) -> None:
@@ -52,7 +54,12 @@ def add_trainer_commands(tree: app_commands.CommandTree[Any], service: Service) 
                 if attachment is not None:
                     files.append(await _download(interaction, attachment, Path(folder) / str(number), service))
             plan = await service.plan(
-                caller, handles=handles.replace(",", " ").split(), files=files, source=source, name=name
+                caller,
+                handles=handles.replace(",", " ").split(),
+                files=files,
+                source=source,
+                name=name,
+                ground=cast(Ground | None, ground),
             )
             await begin(interaction, caller, plan)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
-from bot.records import JobState
+from bot.records import HOUSE, JobState
+from tests.fakes.bluesky import FakeBluesky
 from tests.fakes.simcord_house import House, labels, private, text
 
 
@@ -58,7 +60,7 @@ async def test_forget_leaves_other_servers_alone(house: House) -> None:
 
 
 async def test_forget_takes_no_nonsense_and_pings_nobody(house: House) -> None:
-    assert "letters, digits" in private(await house.manager.slash(house.channel, "forget", handle="@everyone *x*"))
+    assert "like @nasa" in private(await house.manager.slash(house.channel, "forget", handle="@everyone *x*"))
     receipt = private(await house.manager.slash(house.channel, "forget", handle="under_score_"))
     assert "under\\_score\\_" in receipt
 
@@ -115,3 +117,32 @@ async def test_mydata_deletion_cancels_what_is_under_way_and_nobody_is_mentioned
     assert (await house.service.registry.job(1)).user_id == 0
     await house.pass_time()
     assert house.message("is cancelled")
+
+
+async def test_who_does_not_manage_the_server_has_to_prove_that_the_account_is_theirs(
+    sky: FakeBluesky, house: House
+) -> None:
+    guild, channel, mallory = house.other_guild()
+    for server in (house.guild.id, guild.id, HOUSE):
+        await house.shelve("robin", handles=("robin.bsky.social",), server_id=server)
+    told = private(await house.member.slash(house.channel, "forget", handle="@robin.bsky.social", block=True))
+    code = re.search(r"mockingbird-[0-9a-f]{8}", told)
+    assert code and "bio on Bluesky" in told
+    listed = text(await house.member.slash(house.channel, "models list"))
+    assert "robin" in listed
+    sky.accounts[0].bio = f"It is me: {code[0]}"
+    result = await house.member.slash(house.channel, "forget", handle="@robin.bsky.social", block=True)
+    await house.until(lambda: text(result))
+    receipt = private(result)
+    assert receipt.count("robin v1") == 3
+    assert "What all servers had of @robin.bsky.social is removed" in receipt.replace("\u200b", "")
+    assert "no model" in private(await mallory.slash(channel, "models list"))
+    refused = private(await mallory.slash(channel, "train", handles="robin.bsky.social", ground="consent"))
+    assert "may not be learned" in refused
+
+
+async def test_a_handle_on_x_cannot_be_proven_while_its_api_is_off(house: House) -> None:
+    await house.shelve("robin")
+    told = private(await house.member.slash(house.channel, "forget", handle="robin"))
+    assert "somebody who manages the server" in told
+    assert "robin" in text(await house.member.slash(house.channel, "models list"))

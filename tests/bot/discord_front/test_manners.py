@@ -9,7 +9,7 @@ import discord
 import pytest
 
 from bot.records import JobState
-from tests.fakes.simcord_house import ROBIN, House, private, text
+from tests.fakes.simcord_house import LEARNED, ROBIN, House, private, text
 
 HANDLES = tuple(f"{letter}_" + "_" * 98 for letter in "abcdefghij")
 HOSTILE = (
@@ -77,7 +77,9 @@ async def test_500_asterisks_are_asked_again_exactly_beside_hostile_posts(house:
 async def test_the_plan_of_the_longest_names_fits(house: House) -> None:
     files = {f"archive{n}": (f"{'_' * 70}{n or 1}.jsonl", ROBIN[1]) for n in ("", 2, 3, 4)}
     handles = " ".join(HANDLES[:4])
-    result = await house.manager.slash(house.channel, "train", handles=handles, name="n" + "_" * 79, **files)
+    result = await house.manager.slash(
+        house.channel, "train", handles=handles, name="n" + "_" * 79, ground="public_domain", **files
+    )
     assert "Job #1: https://" in private(result)
     await house.ended(1)
     await house.pass_time()
@@ -258,7 +260,7 @@ async def test_a_deleted_channel_or_a_lost_server_does_no_harm(house: House) -> 
     await house.shelve()
     doomed = house.guild.create_text_channel("doomed")
     house.orders.give("fit-waits")
-    await house.manager.slash(doomed, "train", archive=ROBIN)
+    await house.manager.slash(doomed, "train", **LEARNED)
     await house.pass_time(30)
     house.env.backend.delete_channel(doomed.id)
     await house.env.settle()

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from bot.records import JobState
 from tests.conftest import made_up_posts
-from tests.fakes.simcord_house import ROBIN, House, labels, private, text
+from tests.fakes.bluesky import FakeBluesky
+from tests.fakes.simcord_house import LEARNED, House, labels, private, text
 
 WREN = ("wren.jsonl", "".join(json.dumps(p) + "\n" for p in made_up_posts(120, "wren")).encode())
-paid = pytest.mark.parametrize("house", [{"bot": {"price_usd": {"jsonl": 1.5}}}], indirect=True)
+ON_X = {"handles": "@robin", "archive": None, "ground": "public_figure"}  # options of a /train that costs
+PRICED = {"x_api": {"accept_terms": True, "post_usd": 0.0075, "user_usd": 0.0}, "sources": {"max_posts": 200}}
+
+
+def paid(test: Callable[..., Awaitable[None]]) -> pytest.MarkDecorator:
+    """A test in a house for which the operator has switched the X API on."""
+    return pytest.mark.usefixtures("x")(pytest.mark.parametrize("house", [PRICED], indirect=True)(test))
 
 
 async def test_it_tells_what_it_will_do_before_it_does_it(house: House) -> None:
     house.orders.give("fit-waits")
     told = private(await house.train(handles="@robin", name="Red Breast"))
     assert "**Red Breast**" in told
-    assert "@\u200brobin: JSONL, robin.jsonl (" in told
+    assert "@\u200brobin: a table, robin.jsonl (" in told
     assert "costs nothing" in told
     assert "starts at once" in told
     progress = house.said()[-1]
@@ -48,13 +57,13 @@ async def test_bad_requests_are_refused_in_private_and_queue_nothing(house: Hous
         ({"archive": None}, "Tell me what to learn from"),
         ({"archive": None, "handles": "@nasa"}, "can't fetch"),
         ({"handles": "a b c"}, "fetch"),
-        ({"handles": "bad*handle"}, "letters, digits"),
+        ({"handles": "bad*handle"}, "like @nasa"),
+        ({"ground": None}, "Say why this account may be imitated"),
         ({"name": "*bad*"}, "letters, digits"),
-        ({"archive": ("posts.txt", b"x")}, "neither an X archive"),
-        ({"archive": ("**@everyone**.txt", b"x")}, "everyone"),
+        ({"archive": ("posts.docx", b"x")}, "neither an archive"),
+        ({"archive": ("**@everyone**.docx", b"x")}, "everyone"),
     ):
-        options = {key: value for key, value in {"archive": ROBIN, **options}.items() if value is not None}
-        told = private(await house.manager.slash(house.channel, "train", **options))
+        told = private(await house.train(**options))
         assert word in told, options
         assert "@everyone" not in told
     assert await house.service.jobs(house.caller) == []
@@ -157,7 +166,7 @@ async def test_a_thread_shows_its_own_training(house: House) -> None:
     message = await house.manager.send(house.channel, "a place to train")
     await house.bot.get_channel(house.channel.id).get_partial_message(message.id).create_thread(name="lab")
     thread = house.channel.threads[0]
-    await house.manager.slash(thread, "train", archive=ROBIN)
+    await house.manager.slash(thread, "train", **LEARNED)
     await house.ended(1)
     await house.pass_time()
     assert house.message("is ready", channel=thread)
@@ -180,7 +189,7 @@ async def test_the_first_posts_keep_to_the_channels_where_it_may_speak(house: Ho
     await house.service.settings.change(house.guild.id, channels=(house.channel.id,))
     await house.trained()
     assert house.message("is ready").content.count("\n> ") == 3
-    refused = private(await house.manager.slash(other, "train", archive=WREN))
+    refused = private(await house.manager.slash(other, "train", **{**LEARNED, "archive": WREN}))
     assert house.channel.mention in refused
 
 
@@ -195,12 +204,58 @@ async def test_the_news_of_a_model_that_is_gone_promises_no_posts(house: House) 
     assert labels(news) == []
 
 
+# --- what is fetched --------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_fetched_is_told_with_its_place_its_limit_and_the_ground(sky: FakeBluesky, house: House) -> None:
+    told = private(await house.train(handles="robin.bsky.social", archive=None, ground="public_figure"))
+    assert "@\u200brobin.bsky.social: Bluesky, its newest posts, up to 3,200" in told
+    assert "a public figure, as parody" in told
+    assert "costs nothing" in told
+    assert "One voice" not in told
+    assert (await house.ended(1)).version
+    await house.pass_time()
+    assert house.message("is ready")
+    assert "short while ago" in private(
+        await house.train(handles="robin.bsky.social", archive=None, ground="public_figure")
+    )
+
+
+async def test_several_accounts_are_told_each_in_its_line_and_that_they_are_mixed(
+    sky: FakeBluesky, house: House
+) -> None:
+    told = private(await house.train(handles="robin.bsky.social, @robin", name="duet"))
+    assert "@\u200brobin: a table, robin.jsonl (" in told
+    assert "@\u200brobin.bsky.social: Bluesky" in told
+    assert "One voice is mixed" in told
+    assert told.count("posts in the public domain") == 1
+    await house.ended(1)
+
+
+async def test_ones_own_account_is_trained_once_its_bio_shows_the_code(sky: FakeBluesky, house: House) -> None:
+    options = {"handles": "robin.bsky.social", "archive": None, "ground": "own_account"}
+    told = private(await house.train(**options))
+    code = re.search(r"mockingbird-[0-9a-f]{8}", told)
+    assert code and "bio on Bluesky" in told
+    assert await house.service.jobs(house.caller) == []
+    sky.accounts[0].bio = code[0]
+    assert "my own account" in private(await house.train(**options))
+    assert (await house.ended(1)).version
+
+
+async def test_a_models_page_says_who_asked_for_it_on_what_ground(house: House) -> None:
+    await house.trained()
+    page = text(await house.member.slash(house.channel, "models info", model="robin"))
+    assert f"Asked for by {house.manager.mention}" in page
+    assert "posts in the public domain" in page
+
+
 # --- what costs money -------------------------------------------------------------------------------------------------
 
 
 @paid
 async def test_what_costs_money_waits_for_a_word(house: House) -> None:
-    result = await house.train(handles="@robin")
+    result = await house.train(**ON_X)
     assert "$1.50" in private(result)
     assert labels(result.response) == ["Agree and start", "Cancel"]
     await house.pass_time()
@@ -217,7 +272,7 @@ async def test_what_costs_money_waits_for_a_word(house: House) -> None:
 @paid
 async def test_agreeing_twice_shows_and_announces_once(house: House) -> None:
     house.orders.give("fit-waits")
-    result = await house.train(handles="@robin")
+    result = await house.train(**ON_X)
     buttons = result.response.message
     backend_message = house.env.backend.get_message(house.channel.id, buttons.id)
     kept = list(backend_message.components)
@@ -233,7 +288,7 @@ async def test_agreeing_twice_shows_and_announces_once(house: House) -> None:
 
 @paid
 async def test_what_was_not_agreed_to_can_be_cancelled_and_is_not_announced(house: House) -> None:
-    result = await house.train(handles="@robin")
+    result = await house.train(**ON_X)
     await house.manager.click(result.response, label="Cancel")
     assert (await house.ended(1)).state == JobState.CANCELLED
     await house.manager.click(result.response, label="Agree and start")
@@ -245,7 +300,7 @@ async def test_what_was_not_agreed_to_can_be_cancelled_and_is_not_announced(hous
 
 @paid
 async def test_trying_again_what_was_never_agreed_to_is_refused(house: House) -> None:
-    result = await house.train(handles="@robin")
+    result = await house.train(**ON_X)
     await house.manager.click(result.response, label="Cancel")
     await house.ended(1)
     again = await house.manager.slash(house.channel, "jobs retry", job=1)
@@ -257,7 +312,7 @@ async def test_trying_again_what_was_never_agreed_to_is_refused(house: House) ->
 async def test_the_log_channel_tells_of_trainings_that_were_agreed_to(house: House) -> None:
     log = house.guild.create_text_channel("log")
     await house.service.settings.change(house.guild.id, log_channel=log.id)
-    result = await house.train(handles="@robin")
+    result = await house.train(**ON_X)
     assert house.said(channel=log) == []
     await house.manager.click(result.response, label="Agree and start")
     assert "started job #1" in house.said(channel=log)[0].content

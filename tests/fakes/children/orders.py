@@ -3,6 +3,8 @@
 `…-waits` holds as long as it stands; every other order is carried out once, and its text says how.
 """
 
+import json
+import os
 from pathlib import Path
 
 POLL_S = 0.005
@@ -25,6 +27,16 @@ class Orders:
 
     def stands(self, order: str) -> bool:
         return (self.folder / order).exists()
+
+    def note_environment(self, role: str) -> None:
+        """The child's own word on what it was given; `environments` reads it."""
+        with (self.folder / "environments.jsonl").open("a") as file:
+            file.write(json.dumps([role, dict(os.environ)]) + "\n")
+
+    def environments(self) -> list[tuple[str, dict[str, str]]]:
+        """(what it did, its environment) of each child so far."""
+        lines = (self.folder / "environments.jsonl").read_text().splitlines()
+        return [(role, given) for role, given in map(json.loads, lines)]
 
     def take(self, order: str) -> str | None:
         """The order's text, if it was given; it is gone then."""

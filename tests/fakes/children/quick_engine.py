@@ -71,6 +71,7 @@ def post(request: Generate, index: int) -> str:
 def main() -> None:
     channel = Channel("engine")
     orders = Orders(Path(sys.argv[1]))
+    orders.note_environment("engine")
     if (why := orders.take("engine-fails")) is not None:
         channel.fail(Unusable(why))
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""A trainer whose `collect` is the real one and whose `fit` learns nothing, at once. ORDERS STAGE RUN_DIR.
+"""A trainer whose `look` and `collect` are the real ones and whose `fit` learns nothing, at once. ORDERS STAGE RUN_DIR.
 
 Orders, for each STAGE: `STAGE-waits`, `STAGE-fails` (why, for the person who asked), `STAGE-breaks` (a bug's words),
 `STAGE-dies`; and `fit-says`, a sample on the way.
@@ -16,7 +16,6 @@ from models.errors import UserError
 from models.files import seal, write_json
 from tests.fakes.children.orders import POLL_S, Orders
 from tests.models.made import made_manifest
-from trainer.collect import collect
 from trainer.run import Run, run_stage
 
 STEPS = 20
@@ -44,6 +43,7 @@ def fit(run: Run, orders: Orders) -> None:
         model=spec.model,
         base=spec.training.base,
         accounts=stats.accounts,
+        lineage=run.folder.read_lineage(),
         training=msgspec.structs.replace(spec.training, learning_rate=0.001),  # the real stage settles "auto"
         metrics=msgspec.structs.replace(made.metrics, posts=posts - posts // 20, held_out_posts=posts // 20),
     )
@@ -74,8 +74,11 @@ def main() -> int:
             fit(run, orders)
         else:
             obey(run, orders, stage)
-            collect(run)
+            from trainer import collect  # half a second, only where it is needed
 
+            {"collect": collect.collect, "look": collect.look}[stage](run)
+
+    orders.note_environment(stage)
     return run_stage(stage, path, run)
 
 
