@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -138,6 +138,19 @@ def opt_out_tag(text: str) -> str | None:
     """The first hashtag in a bio that says no to bots or AI (#nobot, #NoAI, #no_ai_training …); None if none does."""
     found = _OPT_OUT_TAG.search(unicodedata.normalize("NFKC", text))
     return found[0] if found else None
+
+
+def owner_trouble(
+    owners: Sequence[str], asked: str | None, *, is_asked: Callable[[str, str], bool] = same_handle
+) -> str | None:
+    """Why an archive of these owners is not the one that was asked for, as the end of a sentence; None if it is."""
+    for owner in owners:
+        if not same_handle(owner, owners[0]):
+            return f"these are archives of several accounts, @{owners[0]} and @{owner}. Attach the parts of one only."
+        if asked is not None and not is_asked(owner, asked):
+            wanted = asked.lstrip("@")
+            return f"it is the archive of @{owner}, not of @{wanted}. Ask for @{owner}, or attach that of @{wanted}."
+    return None
 
 
 def parse_time(value: object) -> datetime | None:

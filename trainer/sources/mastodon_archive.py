@@ -33,6 +33,7 @@ from trainer.sources.fields import (
     as_language,
     as_text,
     one_line,
+    owner_trouble,
     parse_time,
     same_handle,
 )
@@ -158,17 +159,8 @@ class MastodonArchive:
         """The archive's owner, if it tells; Unreadable if that is not the one asked for, or not one alone."""
         owners = [owner for f in files if f.kind == "actor" and (owner := _named_owner(f))]
         owners = owners or [owner for f in files if f.kind == "outbox" and (owner := _author(f))]
-        for owner in owners:
-            if not same_handle(owner.handle, owners[0].handle):
-                raise self._unreadable(
-                    f"these are archives of several accounts, @{owners[0].handle} and @{owner.handle}. "
-                    f"Attach the parts of one archive only."
-                )
-            if asked is not None and not _is_same(owner.handle, asked):
-                raise self._unreadable(
-                    f"it is the archive of @{owner.handle}, not of @{asked.lstrip('@')}. "
-                    f"Ask for @{owner.handle}, or attach the archive of @{asked.lstrip('@')}."
-                )
+        if trouble := owner_trouble([owner.handle for owner in owners], asked, is_asked=_is_same):
+            raise self._unreadable(trouble)
         return owners[0] if owners else None
 
     def _unreadable(self, reason: str) -> Unreadable:

@@ -18,7 +18,7 @@ from models.errors import Unreadable
 from models.records import Post, Profile
 from trainer.sources.base import PAUSE_EVERY
 from trainer.sources.delimited import delimited_rows
-from trainer.sources.fields import post_from, same_handle
+from trainer.sources.fields import owner_trouble, post_from
 from trainer.sources.json_stream import entries, texts
 from trainer.sources.members import Member, chunks, is_zip, opened, zip_members
 from trainer.sources.x_notes import Notes
@@ -116,17 +116,8 @@ class XArchive:
     def _owner(self, members: Sequence[Member], asked: str | None) -> Profile | None:
         """The archive's owner, if it tells; Unreadable if that is not the one asked for, or not one alone."""
         owners = owners_of(members)
-        for owner in owners:
-            if not same_handle(owner.handle, owners[0].handle):
-                raise self._unreadable(
-                    f"these are archives of several accounts, @{owners[0].handle} and "
-                    f"@{owner.handle}. Attach the parts of one archive only."
-                )
-            if asked is not None and not same_handle(owner.handle, asked):
-                raise self._unreadable(
-                    f"it is the archive of @{owner.handle}, not of @{asked.lstrip('@')}. "
-                    f"Ask for @{owner.handle}, or attach the archive of @{asked.lstrip('@')}."
-                )
+        if trouble := owner_trouble([owner.handle for owner in owners], asked):
+            raise self._unreadable(trouble)
         return owners[0] if owners else None
 
     def _unreadable(self, reason: str) -> Unreadable:
