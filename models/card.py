@@ -10,7 +10,7 @@ from models.records import Counts, Manifest
 PICTURE = "training.png"  # beside the card
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
 _CARD = """---
-tags:
+{languages}tags:
 - mockingbird
 - text-generation
 library_name: {library}
@@ -34,6 +34,8 @@ A language model was fine-tuned on posts of {who}.
 | Retweets | {retweets} |
 | Short posts | {short} |
 | Posts kept | {kept} |
+
+{went}
 
 ## Training
 
@@ -61,7 +63,9 @@ def render_card(manifest: Manifest) -> str:
     def row(values: list[object]) -> str:
         return " | ".join(str(value) for value in values)
 
+    languages = dict.fromkeys(language for account in accounts for language in account.languages)
     return _CARD.format(
+        languages="".join(["language:\n", *(f"- {json.dumps(code)}\n" for code in languages)]) if languages else "",
         library="transformers" if manifest.method == "full" else "peft",
         base=manifest.base,
         base_quoted=json.dumps(manifest.base, ensure_ascii=False),
@@ -74,6 +78,7 @@ def render_card(manifest: Manifest) -> str:
         retweets=row([account.retweets for account in accounts]),
         short=row([account.short for account in accounts]),
         kept=row([account.kept for account in accounts]),
+        went="\n".join(f"- {_plain(where_posts_went(account))}" for account in accounts),
         method=manifest.method,
         learning_rate=manifest.training.learning_rate,
         seed=manifest.training.seed,

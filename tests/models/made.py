@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from models.records import Counts, Manifest, Metrics, TrainingSettings
 
 
-def made_counts(handle: str = "robin", name: str = "Robin", **changes: int) -> Counts:
+def made_counts(handle: str = "robin", name: str = "Robin", **changes: Any) -> Counts:
     numbers = {"downloaded": 1000, "retweets": 200, "short": 50, "kept": 750, "characters": 60_000}
     return Counts(handle=handle, name=name, **{**numbers, **changes})
 

@@ -34,6 +34,19 @@ def test_front_matter_parses() -> None:
     }
 
 
+def test_the_languages_of_the_accounts_are_in_the_front_matter() -> None:
+    robin = made_counts(languages=("ja", "no"))  # which YAML would read as false
+    wren = made_counts(handle="wren", languages=("en", "ja"))
+    matter = front_matter(render_card(made_manifest(accounts=(robin, wren))))
+    assert matter["language"] == ["ja", "no", "en"]
+
+
+def test_the_card_tells_where_each_post_went() -> None:
+    card = render_card(made_manifest(accounts=(made_counts(left_out={"repeated": 30, "much alike": 12}),)))
+    assert "robin: 1,000 posts, of which 708 are learned" in card
+    assert "200 retweets, 50 too short, 30 repeated, 12 much alike left out" in card
+
+
 def test_an_adapter_is_a_peft_model() -> None:
     assert front_matter(render_card(made_manifest(method="lora")))["library_name"] == "peft"
 
