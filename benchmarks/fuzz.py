@@ -202,8 +202,11 @@ async def _collected(job: FuzzedJob, run: Path, rng: random.Random | None) -> tu
     session = cast(Any, FuzzedSession(rng))
     web = QuickWeb(session, check=lambda: None, notice=lambda text: None)
     settings = SourceSettings(max_posts=100)
-    access = Access(inputs=inputs, web=web, pages=Pages(run / "pages"), settings=settings)
-    source = open_source(job.source, access)
+
+    async def reach() -> Access:
+        return Access(web=web, pages=Pages(run / "pages"), settings=settings)
+
+    source = await open_source(job.source, inputs, reach)
     profile = await source.profile(job.handle)
     profile = msgspec.json.decode(msgspec.json.encode(profile), type=Profile)
     if flaw := flaw_of(profile.name, run, MAX_NAME_CHARS):

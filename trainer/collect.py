@@ -8,22 +8,26 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from models.card import where_posts_went
 from models.errors import OptedOut, TooFewPosts, Unreadable
 from models.files import read_json, read_raw, write_json
-from models.records import AccountSource, Counts, DatasetRow, Post, Profile, RunSpec, Stats
+from models.records import AccountSource, Counts, DatasetRow, Post, Profile, Stats
 from trainer.clean import CLEANING, clean_account
 from trainer.run import Run
 from trainer.sources import open_source
 from trainer.sources.base import Access, Source
 from trainer.sources.fields import same_handle
 from trainer.sources.pages import Pages
-from trainer.sources.web import Web, open_web
+
+if TYPE_CHECKING:
+    from trainer.sources.web import Web
 
 MIN_CHARACTERS = 6_000  # huggingtweets refuses under this
 FEW_CHARACTERS = 40_000  # and warns under this
@@ -44,14 +48,35 @@ def look(run: Run) -> None:
     """Only see who the accounts are, and leave that as `profiles.json`: for a proof of ownership."""
 
     async def look_at_all() -> list[Profile]:
-        spec = run.folder.read_spec()
-        async with open_web(check=run.wait, notice=run.notice) as web:
-            return [
-                await _open(run, spec, number, web).profile(account.handle)
-                for number, account in enumerate(spec.accounts)
-            ]
+        async with AsyncExitStack() as stack:
+            sources = _Sources(run, stack)
+            return [await (await sources.open(n)).profile(a.handle) for n, a in enumerate(sources.spec.accounts)]
 
     write_json(run.folder.profiles_file, asyncio.run(look_at_all()))
+
+
+class _Sources:
+    """The sources of a job's accounts; the web is opened for the first one that needs it."""
+
+    def __init__(self, run: Run, stack: AsyncExitStack) -> None:
+        self.spec = run.folder.read_spec()
+        self._run = run
+        self._stack = stack
+        self._web: Web | None = None
+
+    async def open(self, number: int) -> Source:
+        """The source of the account of that number."""
+        run, account = self._run, self.spec.accounts[number]
+
+        async def reach() -> Access:
+            if self._web is None:
+                from trainer.sources.web import open_web  # aiohttp, a tenth of a second
+
+                self._web = await self._stack.enter_async_context(open_web(check=run.wait, notice=run.notice))
+            pages = Pages(run.folder.pages / str(number))
+            return Access(web=self._web, pages=pages, settings=self.spec.sources)
+
+        return await open_source(account.source, [run.folder.inputs / name for name in account.inputs], reach)
 
 
 class _Raw:
@@ -91,13 +116,13 @@ class _Raw:
 
 async def _pull(run: Run) -> None:
     """Every account's posts to the raw file, and who they are beside it."""
-    spec = run.folder.read_spec()
     run.progress("collect", 0)
-    async with open_web(check=run.wait, notice=run.notice) as web:
+    async with AsyncExitStack() as stack:
+        sources = _Sources(run, stack)
         with run.folder.raw_writer() as write:
             raw = _Raw(run, write)
-            for number, account in enumerate(spec.accounts):
-                source = _open(run, spec, number, web)
+            for number, account in enumerate(sources.spec.accounts):
+                source = await sources.open(number)
                 profile = await source.profile(account.handle)
                 _require_willing(profile, account)
                 place = raw.place(msgspec.structs.replace(profile, source=account.source))
@@ -110,17 +135,6 @@ async def _pull(run: Run) -> None:
     write_json(run.folder.profiles_file, raw.profiles)
     _note(run, "collect", run.folder.raw_file)
     run.progress("collect", raw.total, raw.total)
-
-
-def _open(run: Run, spec: RunSpec, number: int, web: Web) -> Source:
-    account = spec.accounts[number]
-    access = Access(
-        inputs=[run.folder.inputs / name for name in account.inputs],
-        web=web,
-        pages=Pages(run.folder.pages / str(number)),
-        settings=spec.sources,
-    )
-    return open_source(account.source, access)
 
 
 def _require_willing(profile: Profile, account: AccountSource) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bot.children import Programs
 from bot.config import Config, LimitSettings
 from bot.datadir import DataDir
 from bot.records import CONSOLE, Caller, Job, JobState, JobView
@@ -56,6 +57,14 @@ async def serving(config: Config, orders: Orders | None = None) -> AsyncIterator
         yield await stack.enter_async_context(
             quick_serving(config, orders) if orders else open_service(config, DataDir(config.data_dir), "test")
         )
+
+
+@asynccontextmanager
+async def fitting(config: Config, orders: Orders) -> AsyncIterator[Service]:
+    """The service with its real trainer; nobody speaks, so its engine is a stand-in."""
+    programs = Programs(engine=("-m", "tests.fakes.children.quick_engine", str(orders.folder)))
+    async with open_service(config, DataDir(config.data_dir), "test", programs=programs) as service:
+        yield service
 
 
 async def train(service: Service, caller: Caller, **options: Any) -> Job:
@@ -255,19 +264,6 @@ async def test_a_full_queue_and_a_full_disk_are_said(quick: Config, orders: Orde
             await train(service, MEMBER, handles=["wren"], files=[posts_file])
 
 
-async def test_a_killed_trainer_is_followed_by_another_that_goes_on(config: Config, posts_file: Path) -> None:
-    config = slow(config)
-    async with serving(config) as service:
-        job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
-        await until(service, job.id, lambda view: view.sample)  # after the first checkpoint
-        (pid,) = service.trainer_pids
-        os.kill(pid, signal.SIGKILL)
-        view = await until(service, job.id, lambda view: any("going on from step" in n for n in view.notices))
-        assert any("killed by signal 9" in notice for notice in view.notices)
-        await service.cancel(MEMBER, job.id)
-        assert (await end_of(service, job.id)).job.breakdowns == 1
-
-
 async def test_a_trainer_that_keeps_dying_fails_the_job(quick: Config, orders: Orders, posts_file: Path) -> None:
     orders.give("fit-waits")
     async with serving(quick, orders) as service:
@@ -288,41 +284,41 @@ async def test_a_trainer_that_keeps_dying_fails_the_job(quick: Config, orders: O
         assert "broke down 3 times" in (view.job.error or "")
 
 
-async def test_a_restart_takes_the_running_job_up_again(config: Config, posts_file: Path) -> None:
-    config = slow(config)
-    async with serving(config) as service:
-        job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
-        waiting = await train(service, MEMBER, handles=["wren"], files=[posts_file])
-        await until(service, job.id, lambda view: view.sample)
-        (pid,) = service.trainer_pids
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-    os.remove(posts_file)  # the run folder has its own
-    async with serving(config) as service:
-        await until(service, job.id, lambda view: any("going on from step" in n for n in view.notices))
-        assert [j.state for j in await service.jobs(MEMBER)] == [JobState.QUEUED, JobState.FITTING]
-        await service.cancel(MEMBER, waiting.id)
-        await service.cancel(MEMBER, job.id)
-        await end_of(service, job.id)
-
-
-async def test_a_drained_bot_leaves_a_checkpoint_and_its_job_goes_on_from_that_very_step(
-    config: Config, posts_file: Path
+async def test_a_job_outlives_a_killed_trainer_a_killed_bot_and_a_drain(
+    config: Config, orders: Orders, posts_file: Path
 ) -> None:
     config = slow(config)
-    async with serving(config) as service:
+
+    def goes_on(view: JobView) -> bool:
+        return any("going on from step" in notice for notice in view.notices)
+
+    async with fitting(config, orders) as service:
         job = await train(service, MEMBER, handles=["robin"], files=[posts_file])
+        waiting = await train(service, MEMBER, handles=["wren"], files=[posts_file])
+        await until(service, job.id, lambda view: view.sample)  # after the first checkpoint
+        (pid,) = service.trainer_pids
+        os.kill(pid, signal.SIGKILL)
+        view = await until(service, job.id, goes_on)
+        assert any("killed by signal 9" in notice for notice in view.notices)
+        (pid,) = service.trainer_pids
+    with pytest.raises(ProcessLookupError):  # the bot ended without a word, and its trainer with it
+        os.kill(pid, 0)
+    os.remove(posts_file)  # the run folder has its own
+    async with fitting(config, orders) as service:
+        await until(service, job.id, goes_on)
+        assert [j.state for j in await service.jobs(MEMBER)] == [JobState.QUEUED, JobState.FITTING]
+        await service.cancel(MEMBER, waiting.id)
         await until(service, job.id, lambda view: view.phase == "train")
         await service.drain()
         assert service.trainer_pids == []
         assert (await until(service, job.id, lambda view: view.paused)).job.state == JobState.FITTING
         checkpoints = [p.name for p in RunFolder(config.data_dir / "runs" / str(job.id)).checkpoints.glob("step-*")]
     (name,) = checkpoints
-    async with serving(config) as service:
+    async with fitting(config, orders) as service:
         view = await until(service, job.id, lambda view: view.notices)
-        assert view.notices == (f"going on from step {name.removeprefix('step-')}",)
+        assert view.notices == (f"going on from step {name.removeprefix('step-')}",)  # that very step
         await service.cancel(MEMBER, job.id)
-        assert (await end_of(service, job.id)).job.breakdowns == 0
+        assert (await end_of(service, job.id)).job.breakdowns == 1
 
 
 async def test_a_killed_engine_answers_all_the_same_and_a_damaged_model_is_not_used(

@@ -77,7 +77,7 @@ async def test_a_collector_that_is_killed_in_a_pull_is_followed_by_one_that_pull
     require_each_page_once(platforms, gate, platform, posts)
 
 
-@EACH
+@pytest.mark.parametrize("platform", ["x", "mastodon"])
 async def test_a_bot_that_is_killed_in_a_pull_goes_on_at_its_next_start_and_pulls_no_page_twice(
     quick: Config, orders: Orders, platforms: Platforms, platform: str
 ) -> None:
@@ -117,8 +117,9 @@ async def test_a_rate_limit_beyond_patience_ends_the_job_and_a_retry_goes_on_fro
     require_each_page_once(platforms, gate, platform, posts)
 
 
-@EACH
-@pytest.mark.parametrize("waits", ["for a rate limit", "for an answer"])
+@pytest.mark.parametrize(
+    ("platform", "waits"), [*((name, "for a rate limit") for name in HANDLES), ("x", "for an answer")]
+)
 async def test_a_cancel_is_heard_while_a_pull_waits_and_a_retry_goes_on(
     quick: Config, orders: Orders, platforms: Platforms, platform: str, waits: str
 ) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from models.records import Post, Profile, SourceSettings
 from trainer.sources.pages import Pages
-from trainer.sources.web import Web
+
+if TYPE_CHECKING:
+    from trainer.sources.web import Web
 
 PAUSE_EVERY = 500  # records between two yields to the event loop, so that a cancel is heard
 
@@ -35,9 +36,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What a source may use: the files it was given, the web, and what an earlier try has fetched."""
+    """What a source that fetches may use: the web, and what an earlier try has fetched."""
 
-    inputs: Sequence[Path]
     web: Web
     pages: Pages
     settings: SourceSettings

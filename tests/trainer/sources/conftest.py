@@ -30,7 +30,7 @@ async def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 @pytest.fixture
 def open_access(tmp_path: Path) -> OpenAccess:
-    """Opens what a source may use: `async with open_access(inputs=[...], max_posts=500) as access`.
+    """Opens what a source may use: `async with open_access(max_posts=500) as access`.
 
     Its pages last as long as the test, as a job's do. `check` and `notices` stand for the job.
     """
@@ -38,7 +38,6 @@ def open_access(tmp_path: Path) -> OpenAccess:
     @asynccontextmanager
     async def opened(
         *,
-        inputs: tuple[Path, ...] = (),
         pages: str = "pages",
         check: Callable[[], None] = lambda: None,
         notices: list[str] | None = None,
@@ -47,7 +46,6 @@ def open_access(tmp_path: Path) -> OpenAccess:
         said = [] if notices is None else notices
         async with open_web(check=check, notice=said.append) as web:
             yield Access(
-                inputs=inputs,
                 web=web,
                 pages=Pages(tmp_path / pages),
                 settings=SourceSettings(**settings),  # type: ignore[arg-type]

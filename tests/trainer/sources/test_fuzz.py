@@ -20,7 +20,7 @@ from trainer.sources.table import Table
 from trainer.sources.x_archive import XArchive
 
 SEED = 20261121
-INPUTS = 300
+INPUTS = 150
 HOSTILE = "a\x1b[31m\r\n\u202eb"
 LONG = "9" * 5000
 
