@@ -63,7 +63,7 @@ def make(path: Path, posts: int, media_mb: int) -> Path:
 def measure(archive: Path, posts: int, run: RunFolder) -> None:
     run.inputs.mkdir(parents=True)
     os.link(archive, run.inputs / archive.name)
-    account = AccountSource(source="x_archive", inputs=(archive.name,))
+    account = AccountSource(source="archive", inputs=(archive.name,))
     write_json(run.spec_file, RunSpec(job_id=1, model="wren", accounts=(account,), training=TrainingSettings()))
     started = time.monotonic()
     child = subprocess.Popen(
