@@ -24,6 +24,11 @@ console: $(VENV)/installed
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.thread
+	$(BIN)/python -m benchmarks.cleaning
+	$(BIN)/python -m benchmarks.archive
+	$(BIN)/python -m benchmarks.sources
+	$(BIN)/python -m benchmarks.huggingtweets
+	$(BIN)/python -m benchmarks.fuzz
 	$(BIN)/python -m benchmarks.discord_load
 	$(BIN)/python -m benchmarks.discord_soak
 

@@ -133,7 +133,7 @@ class GroundMissing(UserError):
 
     def __init__(self, who: str) -> None:
         super().__init__(
-            f"Say why {who} may be imitated, with the option `ground`: your own account, a public figure, posts in the "
+            f"Say why {who} may be imitated, with the option “ground”: your own account, a public figure, posts in the "
             f"public domain, or consent that you were given."
         )
         self.who = who
