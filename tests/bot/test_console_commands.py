@@ -107,7 +107,7 @@ async def test_what_costs_is_asked_before_anything_is_collected(
 
 async def test_the_ground_and_the_source_are_words_of_train(service: Service, do: Do, tmp_path: Path) -> None:
     posts = posts_of(tmp_path).rename(tmp_path / "export.zip")
-    assert "with the option `ground`" in await do(f"/train {posts} source=table")
+    assert "with the option “ground”" in await do(f"/train {posts} source=table")
     assert "one of own_archive, own_account" in await do(f"/train {posts} ground=because")
     assert "one of archive, table, x_api" in await do(f"/train {posts} source=jsonl ground=consent")
     assert "source:bluesky can't be “robin”" in await do("/train @robin source=bluesky ground=consent")
