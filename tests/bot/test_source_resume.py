@@ -137,7 +137,7 @@ async def test_a_cancel_is_heard_while_a_pull_waits_and_a_retry_goes_on(
         asked_at = time.monotonic()
         await service.cancel(CONSOLE, job.id)
         assert (await end_of(service, job.id)).state == JobState.CANCELLED
-        assert time.monotonic() - asked_at < 5
+        assert time.monotonic() - asked_at < 30  # and not the ten minutes
         gate.open()
         again = await end_of(service, (await service.retry(CONSOLE, job.id)).id)
         assert (again.state, again.error) == (JobState.DONE, None)

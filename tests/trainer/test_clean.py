@@ -303,7 +303,7 @@ def test_nothing_kept_is_an_error_that_counts() -> None:
 def test_hostile_texts_take_linear_time(unit: str) -> None:
     start = time.process_time()
     is_short(clean(unit * (50_000 // len(unit)), reply_to_id="1"))
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 3
 
 
 def test_a_reference_of_thousands_of_digits_is_no_trouble() -> None:

