@@ -19,10 +19,11 @@ from bot.plans import BLUESKY, MASTODON, X_API, X_TOKEN, PlannedAccount, handle_
 from bot.records import Caller
 from bot.registry import Registry
 from bot.windows import Window
-from models.errors import CantProve, ChildError, NotProven, UserError
+from models.errors import CantProve, ChildError, UserError
 from models.files import RunFolder, read_json, write_json
 from models.messages import Failed
 from models.records import AccountSource, Profile, RunSpec
+from models.source_errors import NotProven
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 
 from bot.records import ModelVersion
-from models.errors import GroundMissing, NothingGiven, OutOfRange, ServerClosed, SourceOff, UnevenFiles, Unreadable
+from models.errors import GroundMissing, NothingGiven, OutOfRange, SourceOff, UnevenFiles, Unreadable
 from models.files import sha256_of
 from models.records import AccountSource, Ground, RunSpec, SourceSettings, TrainingSettings, XApiSettings
+from models.source_errors import ServerClosed
 
 MAX_HANDLES = 10
 MAX_NAME_CHARS = 80

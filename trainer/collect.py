@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from models.card import where_posts_went
-from models.errors import OptedOut, TooFewPosts, Unreadable
+from models.errors import TooFewPosts, Unreadable
 from models.files import read_json, read_raw, write_json
 from models.records import AccountSource, Counts, DatasetRow, Post, Profile, Stats
+from models.source_errors import OptedOut
 from trainer.clean import CLEANING, clean_account
 from trainer.run import Run
 from trainer.sources import open_source

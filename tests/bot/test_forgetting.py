@@ -13,7 +13,8 @@ from bot.config import Config
 from bot.forgetting import Receipt, data_about, forget, forget_member
 from bot.records import CONSOLE, Caller, Job, JobState
 from bot.service import Service
-from models.errors import CantProve, NotAllowed, NotProven, OutOfRange
+from models.errors import CantProve, NotAllowed, OutOfRange
+from models.source_errors import NotProven
 from tests.bot.quick import (
     MANAGER,
     MEMBER,

@@ -12,7 +12,8 @@ from bot.config import Config
 from bot.forgetting import forget
 from bot.records import CONSOLE, JobState
 from bot.service import Service
-from models.errors import CantProve, NotAllowed, NotProven, UserError
+from models.errors import CantProve, NotAllowed, UserError
+from models.source_errors import NotProven
 from tests.bot.quick import MANAGER, MEMBER, NEIGHBOUR, STRANGER, end_of, entered_in, plan, serving, train
 from tests.fakes.bluesky import FakeBluesky
 from tests.fakes.children.orders import Orders

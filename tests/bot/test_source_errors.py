@@ -9,7 +9,8 @@ import pytest
 
 from bot.config import Config
 from bot.records import CONSOLE, JobState
-from models.errors import OutOfRange, ServerClosed, SourceOff
+from models.errors import OutOfRange, SourceOff
+from models.source_errors import ServerClosed
 from tests.bot.platforms import HANDLES, PDS, TOOTS, Platforms, begin, fetching, hasty
 from tests.bot.quick import end_of
 from tests.fakes import x_answers

@@ -15,8 +15,9 @@ from typing import Any
 
 from yarl import URL
 
-from models.errors import AccountNotFound, AccountSuspended, NothingGiven, SourceDown
+from models.errors import NothingGiven
 from models.records import Post, Profile
+from models.source_errors import AccountNotFound, AccountSuspended, SourceDown
 from trainer.sources.base import Access
 from trainer.sources.fields import as_handle, as_text, one_line, opt_out_tag, parse_time, same_handle
 from trainer.sources.pages import Page

@@ -12,8 +12,9 @@ from typing import Any
 
 from yarl import URL
 
-from models.errors import AccountNotFound, AccountSuspended, LoginNeeded, NothingGiven, ServerClosed, SourceDown
+from models.errors import NothingGiven
 from models.records import Post, Profile
+from models.source_errors import AccountNotFound, AccountSuspended, LoginNeeded, ServerClosed, SourceDown
 from trainer.sources.base import Access
 from trainer.sources.fields import (
     MAX_NAME_CHARS,

@@ -27,7 +27,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from models.errors import RateLimited, SourceDown
+from models.source_errors import RateLimited, SourceDown
 
 MAX_BODY_BYTES = 8 << 20  # a page of 100 posts is about 300 KB
 READ_BYTES = 64 << 10

@@ -19,7 +19,8 @@ import tweepy
 from tweepy.asynchronous import AsyncClient
 from yarl import URL
 
-from models.errors import (
+from models.records import Post, Profile
+from models.source_errors import (
     AccountNotFound,
     AccountProtected,
     AccountSuspended,
@@ -30,7 +31,6 @@ from models.errors import (
     SourceRefused,
     UsageCapped,
 )
-from models.records import Post, Profile
 from trainer.sources.base import Access
 from trainer.sources.fields import MAX_NAME_CHARS, as_text, one_line, opt_out_tag, post_from
 from trainer.sources.pages import Page

@@ -9,16 +9,9 @@ from typing import Any
 import pytest
 from aiohttp.web import json_response
 
-from models.errors import (
-    AccountNotFound,
-    AccountSuspended,
-    NothingGiven,
-    RateLimited,
-    SourceDown,
-    SourceError,
-    UserError,
-)
+from models.errors import NothingGiven, UserError
 from models.records import Post, Profile
+from models.source_errors import AccountNotFound, AccountSuspended, RateLimited, SourceDown, SourceError
 from tests.fakes.bluesky import APP, DIRECTORY, POSTS, FakeAccount, FakeBluesky, facet, tid
 from tests.fakes.internet import FakeInternet
 from tests.trainer.sources.conftest import OpenAccess

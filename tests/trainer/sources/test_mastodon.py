@@ -11,17 +11,17 @@ from aiohttp import web as aioweb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.errors import (
+from models.errors import NothingGiven
+from models.records import Post, Profile
+from models.source_errors import (
     AccountNotFound,
     AccountSuspended,
     LoginNeeded,
-    NothingGiven,
     RateLimited,
     ServerClosed,
     SourceDown,
     SourceError,
 )
-from models.records import Post, Profile
 from tests.fakes.internet import FakeInternet
 from tests.fakes.mastodon import Failure, FakeMastodon, finger_of, link, mention
 from tests.trainer.sources.conftest import OpenAccess

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web as http
 from yarl import URL
 
-from models.errors import RateLimited, SourceDown
+from models.source_errors import RateLimited, SourceDown
 from tests.fakes.internet import FakeInternet
 from tests.trainer.sources.conftest import OpenAccess
 from trainer.sources import web

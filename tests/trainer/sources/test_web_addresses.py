@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from models.errors import SourceDown
+from models.source_errors import SourceDown
 from tests.fakes.internet import FakeInternet
 from tests.trainer.sources.conftest import OpenAccess
 from trainer.sources import web

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 import tests.fakes.x_answers as say
-from models.errors import AccountNotFound, SourceDown
 from models.records import Post
+from models.source_errors import AccountNotFound, SourceDown
 from tests.fakes.internet import FakeInternet
 from tests.fakes.x_api import FakePost, FakeX, many_posts
 from tests.trainer.sources.conftest import OpenAccess, pull_from_x

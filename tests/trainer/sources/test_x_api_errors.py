@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 import tests.fakes.x_answers as say
-from models.errors import (
+from models.source_errors import (
     AccountNotFound,
     AccountProtected,
     AccountSuspended,
