@@ -18,9 +18,9 @@ from bot.datadir import DataDir
 from bot.discord_front.api import api_base
 from bot.engine import Engine
 from bot.jobs import MODEL_ROOM_MB
-from bot.plans import X_TOKEN
 from models.errors import ConfigError, DataDirInUse, SetupError, UserError
 from models.messages import Completed, Generate
+from models.records import X_TOKEN
 
 
 async def run_check(config_path: Path | None, console: Console) -> int:

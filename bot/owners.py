@@ -15,14 +15,14 @@ from bot.children import OUR_PROGRAMS, Child, run_to_end
 from bot.config import Config
 from bot.datadir import LOOKS, DataDir
 from bot.permits import Check, require
-from bot.plans import BLUESKY, MASTODON, X_API, X_TOKEN, PlannedAccount, handle_of, secrets_for
+from bot.plans import BLUESKY, MASTODON, X_API, PlannedAccount, handle_of, secrets_for
 from bot.records import Caller
 from bot.registry import Registry
 from bot.windows import Window
 from models.errors import CantProve, ChildError, UserError
 from models.files import RunFolder, read_json, write_json
 from models.messages import Failed
-from models.records import AccountSource, Profile, RunSpec
+from models.records import X_TOKEN, AccountSource, Profile, RunSpec
 from models.source_errors import NotProven
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ PLATFORMS = {X_API: "X", BLUESKY: "Bluesky", MASTODON: "Mastodon"}
 LOOK_TIMEOUT_S = 120.0  # of silence; a platform that makes us wait longer is not waited for
 UNSEEN = "I can't see that profile now. Try again later."
 HOUR_S = 3600.0
-MAX_LOOKS = 10  # of a member within an hour: each starts a process, and on X it costs money
+MAX_LOOKS = 10  # of a member within an hour, the telling of codes included: each starts a process, and costs on X
 
 
 class Owners:
@@ -79,14 +79,14 @@ class Owners:
         handle, source = handle_of(handle)
         if source == X_API and not self.is_x_api_on:
             raise CantProve(handle)
-        code, is_new = await self._registry.proof_code(caller.user_id, handle)
-        missing = NotProven(handle, where=PLATFORMS[source], code=code)
-        if is_new:
-            raise missing
         wait_s = self._looks.wait_s(caller.user_id, MAX_LOOKS)
         facts: dict[str, object] = {"limit": MAX_LOOKS, "minutes": ceil(wait_s / 60)}
         require([Check(rule="looks", passed=wait_s == 0, facts=facts)])
         self._looks.add(caller.user_id)
+        code, is_new = await self._registry.proof_code(caller.user_id, handle)
+        missing = NotProven(handle, where=PLATFORMS[source], code=code)
+        if is_new:
+            raise missing
         profile = await self._look(AccountSource(source=source, handle=handle, ground="own_account", is_proven=True))
         if code.casefold() not in profile.bio.casefold():
             raise missing

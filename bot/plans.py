@@ -14,13 +14,20 @@ import msgspec
 from bot.records import ModelVersion
 from models.errors import GroundMissing, NothingGiven, OutOfRange, SourceOff, UnevenFiles, Unreadable
 from models.files import sha256_of
-from models.records import AccountSource, Ground, RunSpec, SourceSettings, TrainingSettings, XApiSettings
+from models.records import (
+    X_REACH,
+    X_TOKEN,
+    AccountSource,
+    Ground,
+    RunSpec,
+    SourceSettings,
+    TrainingSettings,
+    XApiSettings,
+)
 from models.source_errors import ServerClosed
 
 MAX_HANDLES = 10
 MAX_NAME_CHARS = 80
-X_TOKEN = "X_BEARER_TOKEN"  # environment variable
-X_API_POSTS = 3250  # of an account, at most: see trainer/sources/x_api.py
 ARCHIVE, TABLE, X_API, BLUESKY, MASTODON = "archive", "table", "x_api", "bluesky", "mastodon"
 SOURCES = (ARCHIVE, TABLE, X_API, BLUESKY, MASTODON)
 FETCHED = (X_API, BLUESKY, MASTODON)
@@ -160,7 +167,7 @@ async def digest_of(accounts: Sequence[PlannedAccount], training: TrainingSettin
 
 def cost_usd(accounts: Sequence[PlannedAccount], sources: SourceSettings, x_api: XApiSettings) -> float:
     """What collecting the accounts costs at most: X takes money for each post and each profile that it returns."""
-    each = x_api.user_usd + min(sources.max_posts, X_API_POSTS) * x_api.post_usd
+    each = x_api.user_usd + min(sources.max_posts, X_REACH) * x_api.post_usd
     return each * sum(account.source == X_API for account in accounts)
 
 

@@ -12,6 +12,9 @@ from msgspec import Meta, Struct
 
 SPEC_FORMAT: Final = 1
 MANIFEST_FORMAT: Final = 1
+X_TOKEN: Final = "X_BEARER_TOKEN"  # environment variable
+# Posts: X documents that it shows the newest 3,200 of an account; huggingtweets got up to 3,250.
+X_REACH: Final = 3250
 
 Handle = Annotated[str, Meta(pattern=r"^[\w.@-]{1,100}\Z")]
 Method = Literal["full", "lora"]

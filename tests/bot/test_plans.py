@@ -11,7 +11,6 @@ import pytest
 
 from bot.config import Config
 from bot.plans import (
-    X_API_POSTS,
     accounts_of,
     checked_handle,
     checked_name,
@@ -36,7 +35,7 @@ from models.errors import (
     UnevenFiles,
     Unreadable,
 )
-from models.records import AccountSource, Ground, RunSpec, SourceSettings, TrainingSettings, XApiSettings
+from models.records import X_REACH, AccountSource, Ground, RunSpec, SourceSettings, TrainingSettings, XApiSettings
 from tests.bot.quick import MEMBER, STRANGER, asked, end_of, entered_in, plan, posts_of, serving, train
 from tests.fakes.children.orders import Orders
 
@@ -294,7 +293,7 @@ def test_the_cost_is_that_of_the_posts_and_the_profile_of_each_account_on_x(tmp_
     accounts = accounts_of(["robin", "wren", "a.example"], [file(tmp_path, "a.jsonl")], None, "consent")
     x_api = XApiSettings(accept_terms=True, post_usd=0.005, user_usd=0.01)
     assert cost_usd(accounts, SourceSettings(max_posts=1000), x_api) == pytest.approx(5.01)  # only @wren is on X
-    assert cost_usd(accounts[1:2], SourceSettings(max_posts=100_000), x_api) == pytest.approx(0.01 + X_API_POSTS / 200)
+    assert cost_usd(accounts[1:2], SourceSettings(max_posts=100_000), x_api) == pytest.approx(0.01 + X_REACH / 200)
     assert cost_usd(accounts[:1] + accounts[2:], SourceSettings(), x_api) == 0
     assert cost_usd(accounts, SourceSettings(), XApiSettings(post_usd=0, user_usd=0)) == 0
 

@@ -19,7 +19,7 @@ import tweepy
 from tweepy.asynchronous import AsyncClient
 from yarl import URL
 
-from models.records import Post, Profile
+from models.records import X_REACH, X_TOKEN, Post, Profile
 from models.source_errors import (
     AccountNotFound,
     AccountProtected,
@@ -38,8 +38,6 @@ from trainer.sources.web import RETRY_DELAYS_S, Answer, read_answer, reset_of
 
 WHERE = "X"
 HOST = "api.x.com"  # tweepy knows its old name only, api.twitter.com
-TOKEN_VARIABLE = "X_BEARER_TOKEN"
-REACH = 3250  # posts: X documents that it shows the newest 3,200 of an account; huggingtweets got up to 3,250
 PAGE_POSTS = 100  # the most that a page can hold
 MIN_PAGE_POSTS = 5  # and the least that may be asked for
 HEARING_S = 5.0  # between two looks at whether the work is to stop: what is on its way then is paid for
@@ -68,7 +66,7 @@ class XApi:
     def __init__(self, access: Access) -> None:
         self._web = access.web
         self._pages = access.pages
-        self._limit = min(access.settings.max_posts, REACH)
+        self._limit = min(access.settings.max_posts, X_REACH)
         self._spelling = 0  # the first of SPELLINGS that has not been refused
 
     async def profile(self, handle: str | None) -> Profile:
@@ -253,10 +251,10 @@ class _Session:
 
 def _client(session: aiohttp.ClientSession, handle: str) -> AsyncClient:
     """tweepy's client, with the operator's token; SourceRefused without a usable one."""
-    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    token = os.environ.get(X_TOKEN, "").strip()
     if not _TOKEN.match(token):
         said = "is not set" if not token else "holds characters that no token has"
-        raise SourceRefused(handle, where=WHERE, reason=f"the environment variable {TOKEN_VARIABLE} {said}.")
+        raise SourceRefused(handle, where=WHERE, reason=f"the environment variable {X_TOKEN} {said}.")
     for name in ("tweepy", "tweepy.asynchronous.client"):  # below INFO it logs headers, the token among them
         logger = logging.getLogger(name)
         logger.setLevel(max(logger.level, logging.INFO))
@@ -270,7 +268,7 @@ def _refusal(answer: Answer, handle: str) -> SourceError:
     if answer.status == 400:
         return _BadRequest(handle, is_about_token=_is_about_token(answer.body))
     if answer.status == 401:
-        return SourceRefused(handle, where=WHERE, reason=f"it does not accept the bearer token in {TOKEN_VARIABLE}.")
+        return SourceRefused(handle, where=WHERE, reason=f"it does not accept the bearer token in {X_TOKEN}.")
     if answer.status == 402:
         return OutOfCredit(handle, where=WHERE)
     if trouble := _trouble(answer.body, handle):
