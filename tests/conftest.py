@@ -8,7 +8,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from bot.config import BotSettings, Config, DiscordSettings
 from models.engine.settings import EngineSettings
 from models.records import TrainingSettings
+from tests.fakes.internet import FakeInternet
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,6 +72,15 @@ def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
     return json.dumps(value)
+
+
+@pytest.fixture
+async def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeInternet]:
+    """The web, as far as this process and its children can see."""
+    async with FakeInternet(folder=tmp_path / "net") as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        yield fake
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ class _Raw:
     def __init__(self, run: Run, write: Callable[[int, Post], None]) -> None:
         self.profiles: list[Profile] = []
         self.total = 0
+        self.expected = 0  # posts, as far as platforms have told
         self._run = run
         self._write = write
         self._ids: list[set[str]] = []
@@ -112,7 +113,7 @@ class _Raw:
             raise Unreadable(name, f"there are more than {MAX_CHARACTERS:,} characters.")
         self._write(place, post)
         self.total += 1
-        self._run.progress("collect", self.total)
+        self._run.progress("collect", self.total, self.expected if self.expected > self.total else None)
 
 
 async def _pull(run: Run) -> None:
@@ -128,6 +129,8 @@ async def _pull(run: Run) -> None:
                 _require_willing(profile, account)
                 place = raw.place(msgspec.structs.replace(profile, source=account.source))
                 held = _held(run, account)
+                if profile.posts and not held:
+                    raw.expected = raw.total + min(profile.posts, sources.spec.sources.max_posts)
                 newest = max(held, key=_written_at, default=None)
                 async for post in source.posts(profile.handle, newest.id if newest else None):
                     raw.add(place, post)

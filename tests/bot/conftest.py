@@ -41,15 +41,6 @@ async def service(quick: Config, orders: Orders) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-async def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeInternet]:
-    """The web, as far as the bot's children can see."""
-    async with FakeInternet(folder=tmp_path / "net") as fake:
-        for name, value in fake.environment.items():
-            monkeypatch.setenv(name, value)
-        yield fake
-
-
-@pytest.fixture
 def x(net: FakeInternet, monkeypatch: pytest.MonkeyPatch) -> FakeX:
     """X's API, for which the operator has a token, and @robin's posts on it."""
     monkeypatch.setenv("X_BEARER_TOKEN", X_TOKEN)

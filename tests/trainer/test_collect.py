@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 
 from models.errors import Unreadable
 from models.files import RunFolder, write_json
+from models.messages import Progress
 from models.records import AccountSource, RunSpec, TrainingSettings
 from tests.conftest import made_up_posts
+from tests.fakes.internet import FakeInternet
+from tests.fakes.x_api import FakeX
 from tests.trainer.test_run import Heard
 from trainer import collect as module
 from trainer.collect import collect
@@ -51,3 +55,19 @@ def test_each_stage_s_file_is_in_the_lineage_with_what_made_it(run: Run) -> None
     lineage = run.folder.read_lineage()
     assert [(made.stage, made.name) for made in lineage] == [("collect", "raw.jsonl.zst"), ("clean", "dataset.jsonl")]
     assert all(made.sha256 and made.size and made.code["cleaning"] for made in lineage)
+
+
+async def test_how_far_a_pull_is_is_told_by_what_the_platform_counts(
+    net: FakeInternet, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = FakeX(token="not-a-real-one")
+    x.install(net)
+    monkeypatch.setenv("X_BEARER_TOKEN", x.token)
+    x.add_user("nasa", posts=[post["text"] for post in made_up_posts(160)])
+    accounts = (AccountSource(source="x_api", handle="nasa", ground="public_figure"),)
+    write_json(run.folder.spec_file, RunSpec(job_id=1, model="", accounts=accounts, training=TrainingSettings()))
+    monkeypatch.setattr("trainer.run.PROGRESS_EVERY_S", 0.0)
+    await asyncio.to_thread(collect, run)
+    heard = run._channel.messages  # type: ignore[attr-defined]
+    pulled = [(m.done, m.total) for m in heard if isinstance(m, Progress) and m.phase == "collect"]
+    assert (1, 160) in pulled and pulled[-1] == (160, 160)

@@ -20,15 +20,6 @@ OpenAccess = Callable[..., AbstractAsyncContextManager[Access]]
 
 
 @pytest.fixture
-async def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeInternet]:
-    """The web, as far as this process can see."""
-    async with FakeInternet(folder=tmp_path / "net") as fake:
-        for name, value in fake.environment.items():
-            monkeypatch.setenv(name, value)
-        yield fake
-
-
-@pytest.fixture
 def open_access(tmp_path: Path) -> OpenAccess:
     """Opens what a source may use: `async with open_access(max_posts=500) as access`.
 
