@@ -47,7 +47,8 @@ def _fit(run: Run) -> None:
 
 
 def _pretrain(arguments: argparse.Namespace) -> int:
-    from trainer.pretrain.run import CONFIG, PretrainConfig, pretrain
+    from trainer.pretrain.config import CONFIG, PretrainConfig
+    from trainer.pretrain.run import pretrain
 
     arguments.work.mkdir(parents=True, exist_ok=True)
     with (arguments.work / "log.txt").open("a") as file:
