@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from bot.config import BotSettings, Config
@@ -29,8 +27,9 @@ from models.files import read_json
 from models.messages import Generate
 from models.records import DatasetRow, Metrics, TrainingSettings
 from models.text import DEFAULT_FORMAT
-from trainer.dataset import collate, encode, plan_epoch
+from trainer.dataset import encode
 from trainer.evaluate import bits_per_byte
+from trainer.step import Step
 
 TEXT_TOKENS = 240  # of a line; what is over them with any of the bases is read with none
 ROOM_TOKENS = 8  # a line that another tokenizer has cut may be a little longer with this one
@@ -119,7 +118,7 @@ class Reader:
     """A base in float32, to be tried on texts."""
 
     def __init__(self, location: str, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._model = load_weights(location, CPU)
+        self._step = Step(load_weights(location, CPU), CPU.dtype)
         self._tokenizer = tokenizer
 
     def bits_per_byte(self, texts: Sequence[tuple[str, bool]]) -> float:
@@ -131,12 +130,7 @@ class Reader:
                 encode(rows, self._tokenizer, DEFAULT_FORMAT, max_tokens=TEXT_TOKENS + ROOM_TOKENS), texts, strict=True
             )
         ]
-        plan = plan_epoch(examples, batch_tokens=2048, rng=random.Random(0))
-        pad = self._tokenizer.pad_token_id
-        return bits_per_byte(self._logits, [collate([examples[i] for i in b], pad_id=pad) for b in plan], CPU.device)
-
-    def _logits(self, ids: Tensor) -> Tensor:
-        return self._model(input_ids=ids, use_cache=False).logits
+        return bits_per_byte(self._step, examples, pad_id=self._tokenizer.pad_token_id, device=CPU.device)
 
 
 async def train_accounts(base: str, files: Sequence[Path], data_dir: Path) -> dict[str, Trained]:

@@ -1,4 +1,4 @@
-"""Cleaned posts to batches of token ids: split by seed, weighted by account, without padding waste."""
+"""Cleaned posts to rows of token ids: split by seed, weighted by account, without padding waste."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from models.engine.loading import token_ids
 from models.records import DatasetRow
 from models.text import TextFormat
+from trainer.step import IGNORED, Batch
 
-IGNORED = -100  # label of positions that carry no loss, as torch's cross-entropy has it
+MIN_ROW = 128  # tokens
+OPEN_ROWS = 64  # in which room is looked for
 MIN_HELD_OUT, MAX_HELD_OUT = 10, 300  # posts
 
 
@@ -32,15 +33,10 @@ class Example:
     def label_tokens(self) -> int:
         return len(self.ids) - self.context_tokens
 
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Examples of like length, padded on the right to (B, T)."""
-
-    ids: Tensor  # (B, T) int64
-    labels: Tensor  # (B, T) int64, already shifted: labels[:, t] is what follows ids[:, t]
-    label_tokens: int
-    target_bytes: int
+    @property
+    def row_tokens(self) -> int:
+        """How much of a row it takes: nothing follows its last id."""
+        return len(self.ids) - 1
 
 
 def split(rows: Sequence[DatasetRow], *, fraction: float, seed: int) -> tuple[list[DatasetRow], list[DatasetRow]]:
@@ -87,33 +83,51 @@ def encode(
     return examples
 
 
-def plan_epoch(examples: Sequence[Example], *, batch_tokens: int, rng: random.Random) -> list[list[int]]:
-    """Batches of example numbers, each of at most `batch_tokens` ids padding included, in random order.
+def row_width(examples: Sequence[Example]) -> int:
+    """Tokens of a row that has room for the longest example: a power of two, MIN_ROW at least."""
+    longest = max(example.row_tokens for example in examples)
+    return max(MIN_ROW, 1 << (longest - 1).bit_length())
 
-    Neighbours in length share a batch; ties and the order of batches are random, so no two epochs are alike.
+
+def plan_epoch(examples: Sequence[Example], *, width: int, shared: bool, rng: random.Random) -> list[list[int]]:
+    """Rows of at most `width` tokens as example numbers; each example is in one row, and the order is random.
+
+    First fit among the rows that are still open: with posts in rows several times as long next to nothing is padding.
+    Unless rows are `shared`: then each example has one to itself.
     """
-    order = sorted(range(len(examples)), key=lambda i: (len(examples[i].ids), rng.random()))
-    batches: list[list[int]] = [[]]
+    order = rng.sample(range(len(examples)), len(examples))
+    if not shared:
+        return [[i] for i in order]
+    rows: list[list[int]] = []
+    room: dict[int, int] = {}  # of the open rows, by row, oldest first
     for i in order:
-        if batches[-1] and len(examples[i].ids) * (len(batches[-1]) + 1) > batch_tokens:
-            batches.append([])
-        batches[-1].append(i)
-    rng.shuffle(batches)
-    return batches
+        size = examples[i].row_tokens
+        row = next((row for row, left in room.items() if left >= size), None)
+        if row is None:
+            row = len(rows)
+            rows.append([])
+            room[row] = width
+            if len(room) > OPEN_ROWS:
+                del room[next(iter(room))]
+        rows[row].append(i)
+        room[row] -= size
+    rng.shuffle(rows)
+    return rows
 
 
-def collate(examples: Sequence[Example], *, pad_id: int) -> Batch:
-    """The examples as one batch. Right padding needs no attention mask: causal attention never looks there."""
-    width = max(len(e.ids) for e in examples) - 1
-    ids = torch.full((len(examples), width), pad_id)
-    labels = torch.full((len(examples), width), IGNORED)
-    for row, example in enumerate(examples):
-        sequence = torch.tensor(example.ids)
-        ids[row, : len(sequence) - 1] = sequence[:-1]
-        labels[row, example.context_tokens - 1 : len(sequence) - 1] = sequence[example.context_tokens :]
-    return Batch(
-        ids=ids,
-        labels=labels,
-        label_tokens=sum(e.label_tokens for e in examples),
-        target_bytes=sum(e.target_bytes for e in examples),
-    )
+def collate(rows: Sequence[Sequence[Example]], *, width: int, height: int, pad_id: int) -> Batch:
+    """At most `height` rows of examples as one batch of just so many rows, so that all batches have one shape."""
+    ids = torch.full((height, width), pad_id)
+    labels = torch.full((height, width), IGNORED)
+    documents = torch.zeros((height, width), dtype=torch.int64)
+    for place, row in enumerate(rows):
+        start = 0
+        for number, example in enumerate(row, 1):
+            sequence = torch.tensor(example.ids)
+            stop = start + example.row_tokens
+            ids[place, start:stop] = sequence[:-1]
+            labels[place, start + example.context_tokens - 1 : stop] = sequence[example.context_tokens :]
+            documents[place, start:stop] = number
+            start = stop
+        documents[place, start:] = len(row) + 1
+    return Batch(ids=ids, labels=labels, documents=documents)

@@ -1,32 +1,30 @@
-"""How well a model predicts posts that it has not seen."""
+"""How well a model predicts texts that it has not seen."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from trainer.dataset import IGNORED, Batch
+from trainer.dataset import Example, collate, plan_epoch, row_width
+from trainer.step import Step
 
-Logits = Callable[[Tensor], Tensor]  # ids (B, T) -> logits (B, T, V)
-
-
-def loss_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in nats summed over the labelled positions: (B, T, V), (B, T) -> scalar float32."""
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+HELD_OUT_TOKENS = 4096  # at once
 
 
-def bits_per_byte(logits: Logits, batches: Sequence[Batch], device: torch.device) -> float:
-    """Bits per UTF-8 byte of the posts' text. The end-of-text token counts among the bits, not among the bytes.
+def bits_per_byte(step: Step, examples: Sequence[Example], *, pad_id: int, device: torch.device) -> float:
+    """Bits per UTF-8 byte of the examples' texts. The end-of-text token counts among the bits, not among the bytes.
 
     Unlike the loss per token it compares across tokenizers.
     """
+    width = row_width(examples)
+    height = max(1, HELD_OUT_TOKENS // width)
+    rows = plan_epoch(examples, width=width, shared=step.shares_rows, rng=random.Random(0))
     nats = 0.0
     with torch.no_grad():
-        for batch in batches:
-            nats += loss_sum(logits(batch.ids.to(device)), batch.labels.to(device)).item()
-    return nats / math.log(2) / sum(batch.target_bytes for batch in batches)
+        for start in range(0, len(rows), height):
+            chosen = [[examples[i] for i in row] for row in rows[start : start + height]]
+            nats += step.loss(collate(chosen, width=width, height=height, pad_id=pad_id).to(device)).item()
+    return nats / math.log(2) / sum(example.target_bytes for example in examples)

@@ -29,9 +29,10 @@ from models.files import read_json, write_json
 from models.messages import Generate
 from models.records import Method, TrainingSettings
 from models.text import TextFormat
-from trainer.dataset import Batch, Example, collate, plan_epoch
-from trainer.evaluate import bits_per_byte, loss_sum
+from trainer.dataset import Example, collate, plan_epoch, row_width
+from trainer.evaluate import bits_per_byte
 from trainer.run import CancelRequested, Run
+from trainer.step import Batch, Step
 
 SMALL_PARAMETERS = 30_000_000  # up to here full fine-tuning is as cheap as LoRA and learns more (docs/log.md)
 WARMUP_FRACTION = 0.05  # of all planned steps
@@ -83,13 +84,10 @@ class Tuner:
     ) -> None:
         self._run, self._tokenizer, self._style, self._placement = run, tokenizer, style, placement
         set_seed(settings.seed)
-        self._accelerator = Accelerator(
-            cpu=placement.device.type == "cpu",
-            mixed_precision="bf16" if placement.dtype == torch.bfloat16 else "no",
-        )
+        self._accelerator = Accelerator(cpu=placement.device.type == "cpu", mixed_precision="no")  # Step sees to it
         base = load_weights(location, placement, dtype=torch.float32)
         self._method, self._settings = resolve(settings, base)
-        model = base if self._method == "full" else _with_lora(base, self._settings.lora_rank)
+        model = base if self._method == "full" else _with_lora(base, self._settings.lora_rank, placement.dtype)
         optimizer = torch.optim.AdamW(
             [p for p in model.parameters() if p.requires_grad],
             lr=float(self._settings.learning_rate),
@@ -97,34 +95,36 @@ class Tuner:
             weight_decay=0.01,
             fused=True,
         )
+        self._take = Step(base, placement.dtype)
         self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
         self._folder = run.folder.checkpoints
 
     def tune(self, training: Sequence[Example], held_out: Sequence[Example]) -> Tuned:
         """Train until the plan is done or the held-out bits per byte have turned, then go back to the best step."""
         settings = self._settings
-        epochs = [
-            plan_epoch(training, batch_tokens=settings.batch_tokens, rng=random.Random(f"{settings.seed}/{epoch}"))
-            for epoch in range(settings.epochs)
-        ]
+        width = row_width(training)
+        height = max(1, settings.batch_tokens // width)
+        epochs = []
+        for epoch in range(settings.epochs):
+            rng = random.Random(f"{settings.seed}/{epoch}")
+            rows = plan_epoch(training, width=width, shared=self._take.shares_rows, rng=rng)
+            epochs.append([rows[start : start + height] for start in range(0, len(rows), height)])
         batches = [batch for epoch in epochs for batch in epoch]
         eval_steps = _evaluation_steps([len(epoch) for epoch in epochs], settings.evaluations_per_epoch)
-        sizes = [sum(training[i].label_tokens for i in batch) for batch in batches]
-        held_batches = [
-            self._collate(held_out, b) for b in plan_epoch(held_out, batch_tokens=8192, rng=random.Random(0))
-        ]
+        sizes = [sum(training[i].label_tokens for row in batch for i in row) for batch in batches]
         state = self._resume()
         started, started_tokens = time.monotonic() - state.seconds, state.tokens
         began = time.monotonic()
         if not state.bits_per_byte:
             self._run.progress("evaluate", 0)
-            state = self._evaluated(state, held_batches, [])
+            state = self._evaluated(state, held_out, [])
         losses = [torch.tensor(loss, device=self._placement.device) for loss in state.pending]
         loss_now: float | None = None
         self._model.train()
         while state.step < len(batches) and state.stale < settings.patience:
-            batch = self._collate(training, batches[state.step])
-            loss = self._step(batch.ids, batch.labels, batch.label_tokens, state.step / len(batches))
+            chosen = [[training[i] for i in row] for row in batches[state.step]]
+            batch = collate(chosen, width=width, height=height, pad_id=self._tokenizer.pad_token_id)
+            loss = self._step(batch, sizes[state.step], state.step / len(batches))
             losses.append(loss)
             tokens = state.tokens + sizes[state.step]
             state = msgspec.structs.replace(
@@ -134,7 +134,7 @@ class Tuner:
                 loss_now = torch.stack(losses[-32:]).mean().item()
             rate = (tokens - started_tokens) / max(1e-6, time.monotonic() - began)
             if state.step in eval_steps:
-                state = self._evaluated(state, held_batches, losses)
+                state = self._evaluated(state, held_out, losses)
                 losses = []
                 self._save(msgspec.structs.replace(state, seconds=time.monotonic() - started))
                 self._run.sample(state.step, self.sample(state.step))
@@ -168,7 +168,7 @@ class Tuner:
         model = self._accelerator.unwrap_model(self._model)
 
         def forward(ids: Tensor, cache: object) -> Tensor:
-            with torch.inference_mode(), self._accelerator.autocast():
+            with torch.inference_mode(), self._autocast():
                 return model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
         voice = Voice(
@@ -184,27 +184,25 @@ class Tuner:
             generation.step()
         return answer.texts[0] if answer.texts else ""
 
-    def _step(self, ids: Tensor, labels: Tensor, label_tokens: int, position: float) -> Tensor:
+    def _autocast(self) -> torch.autocast:
+        is_bf16 = self._placement.dtype == torch.bfloat16
+        return torch.autocast(self._placement.device.type, torch.bfloat16, enabled=is_bf16)
+
+    def _step(self, batch: Batch, label_tokens: int, position: float) -> Tensor:
         for group in self._optimizer.param_groups:
             group["lr"] = float(self._settings.learning_rate) * rate_at(position)
-        with self._accelerator.autocast():
-            logits = self._model(input_ids=ids.to(self._placement.device), use_cache=False).logits
-            loss = loss_sum(logits, labels.to(self._placement.device)) / label_tokens
+        loss = self._take.loss(batch.to(self._placement.device)) / label_tokens
         self._accelerator.backward(loss)
         self._accelerator.clip_grad_norm_(self._model.parameters(), MAX_GRAD_NORM)
         self._optimizer.step()
         self._optimizer.zero_grad()
         return loss.detach()
 
-    def _evaluated(self, state: TuneState, held_batches: list[Batch], losses: list[Tensor]) -> TuneState:
+    def _evaluated(self, state: TuneState, held_out: Sequence[Example], losses: list[Tensor]) -> TuneState:
         """The state with one more evaluation; keeps the weights if they are the best so far."""
         self._model.eval()
-
-        def logits(ids: Tensor) -> Tensor:
-            with self._accelerator.autocast():
-                return self._model(input_ids=ids, use_cache=False).logits
-
-        value = bits_per_byte(logits, held_batches, self._placement.device)
+        pad_id = self._tokenizer.pad_token_id
+        value = bits_per_byte(self._take, held_out, pad_id=pad_id, device=self._placement.device)
         mean_loss = torch.stack(losses).mean().item() if losses else None
         if not math.isfinite(value) or (mean_loss is not None and not math.isfinite(mean_loss)):
             raise Unusable(
@@ -225,9 +223,6 @@ class Tuner:
             stale=0 if is_best else state.stale + 1,
             pending=(),
         )
-
-    def _collate(self, examples: Sequence[Example], numbers: list[int]) -> Batch:
-        return collate([examples[i] for i in numbers], pad_id=self._tokenizer.pad_token_id)
 
     # --- checkpoints: best-<step>.safetensors and step-<step>/, whose state.json is written last ----------------------
 
@@ -308,8 +303,9 @@ def _peft() -> ModuleType:
     return peft
 
 
-def _with_lora(base: PreTrainedModel, rank: int) -> torch.nn.Module:
-    return _peft().get_peft_model(
+def _with_lora(base: PreTrainedModel, rank: int, dtype: torch.dtype) -> torch.nn.Module:
+    """The base with an adapter to train; what stays as it is takes no more memory than computing with it needs."""
+    model = _peft().get_peft_model(
         base,
         _peft().LoraConfig(
             r=rank,
@@ -319,3 +315,7 @@ def _with_lora(base: PreTrainedModel, rank: int) -> torch.nn.Module:
             task_type="CAUSAL_LM",
         ),
     )
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
+    return model

@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from models.records import DatasetRow
 from models.text import DEFAULT_FORMAT
-from trainer.dataset import IGNORED, balance, collate, encode, plan_epoch, split
+from trainer.dataset import balance, collate, encode, plan_epoch, row_width, split
+from trainer.step import IGNORED
 
 
 @pytest.fixture(scope="module")
@@ -53,36 +54,62 @@ def test_several_accounts_weigh_the_same() -> None:
     assert {r.id for r in balanced if r.handle == "wren"} == {"0", "1", "2"}
 
 
-def test_every_example_is_in_an_epoch_once_and_no_batch_exceeds_its_budget(tokenizer: PreTrainedTokenizerBase) -> None:
-    examples = encode(rows(100), tokenizer, DEFAULT_FORMAT, max_tokens=64)
-    batches = plan_epoch(examples, batch_tokens=300, rng=random.Random(1))
-    assert sorted(i for batch in batches for i in batch) == list(range(100))
-    assert all(max(len(examples[i].ids) for i in batch) * len(batch) <= 300 for batch in batches)
+def test_every_example_is_in_an_epoch_once_and_no_row_is_too_long(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = encode(rows(300), tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    planned = plan_epoch(examples, width=128, shared=True, rng=random.Random(1))
+    assert sorted(i for row in planned for i in row) == list(range(300))
+    assert all(sum(examples[i].row_tokens for i in row) <= 128 for row in planned)
 
 
-def test_padding_is_under_a_tenth_of_an_epoch(tokenizer: PreTrainedTokenizerBase) -> None:
-    examples = encode(rows(400), tokenizer, DEFAULT_FORMAT, max_tokens=64)
-    batches = plan_epoch(examples, batch_tokens=400, rng=random.Random(1))
-    padded = sum(max(len(examples[i].ids) for i in batch) * len(batch) for batch in batches)
-    assert padded < 1.1 * sum(len(e.ids) for e in examples)
+def test_rows_that_are_not_shared_hold_one_example_each(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = encode(rows(50), tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    planned = plan_epoch(examples, width=128, shared=False, rng=random.Random(1))
+    assert sorted(planned) == [[i] for i in range(50)]
+
+
+def test_no_two_epochs_are_alike(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = encode(rows(50), tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    rng = random.Random(1)
+    assert plan_epoch(examples, width=128, shared=True, rng=rng) != plan_epoch(
+        examples, width=128, shared=True, rng=rng
+    )
+
+
+def test_padding_is_under_a_twentieth_of_an_epoch(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = encode(rows(2000), tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    planned = plan_epoch(examples, width=128, shared=True, rng=random.Random(1))
+    assert 128 * len(planned) < 1.05 * sum(example.row_tokens for example in examples)
+
+
+@pytest.mark.parametrize(("words", "width"), [(3, 128), (140, 256), (300, 512)])
+def test_a_row_has_room_for_the_longest_example(words: int, width: int, tokenizer: PreTrainedTokenizerBase) -> None:
+    texts = [DatasetRow(id="1", handle="robin", text=text) for text in ("the kettle", "kettle " * words)]
+    assert row_width(encode(texts, tokenizer, DEFAULT_FORMAT, max_tokens=500)) == width
 
 
 def test_the_loss_is_on_the_answer_only(tokenizer: PreTrainedTokenizerBase) -> None:
     row = DatasetRow(id="1", handle="robin", text="the pigeon listened", answers="the kettle sang")
-    batch = collate(encode([row], tokenizer, DEFAULT_FORMAT, max_tokens=64), pad_id=1)
+    (example,) = encode([row], tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    batch = collate([[example]], width=128, height=1, pad_id=1)
     labelled = batch.labels[0][batch.labels[0] != IGNORED]
     assert tokenizer.decode(labelled) == "the pigeon listened<|endoftext|>"
-    assert batch.label_tokens == len(labelled)
+    assert example.label_tokens == len(labelled)
     assert tokenizer.decode(batch.ids[0]).startswith("<|endoftext|>> the kettle sang\nthe pigeon")
 
 
-def test_a_label_is_what_follows_its_id(tokenizer: PreTrainedTokenizerBase) -> None:
-    examples = encode(rows(3), tokenizer, DEFAULT_FORMAT, max_tokens=64)
-    batch = collate(examples, pad_id=1)
-    for i, example in enumerate(examples):
-        ids = (*batch.ids[i][: len(example.ids) - 1].tolist(), batch.labels[i][len(example.ids) - 2].item())
-        assert ids == example.ids
-        assert (batch.labels[i][len(example.ids) - 1 :] == IGNORED).all()
+def test_a_label_is_what_follows_its_id_in_the_same_post(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = encode(rows(7), tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    batch = collate([examples[:4], examples[4:]], width=256, height=3, pad_id=1)
+    assert batch.ids.shape == batch.labels.shape == batch.documents.shape == (3, 256)
+    for place, own in enumerate((examples[:4], examples[4:])):
+        for number, example in enumerate(own, 1):
+            here = batch.documents[place] == number
+            ids, labels = batch.ids[place][here].tolist(), batch.labels[place][here].tolist()
+            assert (*ids, labels[-1]) == example.ids
+            assert labels == list(example.ids[1:])
+        padding = batch.documents[place] > len(own)
+        assert (batch.ids[place][padding] == 1).all() and (batch.labels[place][padding] == IGNORED).all()
+    assert (batch.labels[2] == IGNORED).all()  # a row that nothing was left for
 
 
 def test_a_post_over_the_limit_is_cut_and_does_not_learn_to_end_there(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -21,9 +21,10 @@ from models.records import DatasetRow, TrainingSettings
 from models.text import DEFAULT_FORMAT
 from tests.conftest import made_up_posts
 from tests.fakes.tiny_base import write_tiny_base
-from trainer.dataset import collate, encode, split
+from trainer.dataset import encode, split
 from trainer.evaluate import bits_per_byte
 from trainer.run import CancelRequested
+from trainer.step import Step
 from trainer.tune import Tuned, Tuner, TuneState, rate_at, resolve
 
 SETTINGS = TrainingSettings(
@@ -172,9 +173,13 @@ def test_a_checkpoint_cut_short_is_not_resumed(tiny_base: Path, tmp_path: Path) 
 def test_bits_per_byte_of_a_uniform_model_are_those_of_its_vocabulary(tiny_base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_base)
     rows = [DatasetRow(id="1", handle="robin", text="the kettle sang")]
-    batch = collate(encode(rows, tokenizer, DEFAULT_FORMAT, max_tokens=64), pad_id=1)
-    value = bits_per_byte(lambda ids: torch.zeros(*ids.shape, 512), [batch], torch.device("cpu"))
-    assert math.isclose(value, 9 * batch.label_tokens / len("the kettle sang"), rel_tol=1e-6)
+    (example,) = encode(rows, tokenizer, DEFAULT_FORMAT, max_tokens=64)
+    placement = choose("cpu", "fp32", threads=1)
+    base = load_weights(str(tiny_base), placement)
+    torch.nn.init.zeros_(base.get_output_embeddings().weight)
+    value = bits_per_byte(Step(base, torch.float32), [example], pad_id=1, device=placement.device)
+    bits = math.log2(base.config.vocab_size)
+    assert math.isclose(value, bits * example.label_tokens / len("the kettle sang"), rel_tol=1e-6)
 
 
 def test_auto_takes_full_fine_tuning_for_small_bases(tiny_base: Path) -> None:
@@ -203,7 +208,8 @@ def test_a_run_starts_anew_when_its_checkpoints_are_gone(tiny_base: Path, tmp_pa
 def test_a_run_whose_loss_is_no_number_any_more_says_what_to_do(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.tune.loss_sum", lambda logits, labels: logits.sum() * float("nan"))
+    loss = Step.loss
+    monkeypatch.setattr(Step, "loss", lambda step, batch: loss(step, batch) * float("nan"))
     with pytest.raises(Unusable, match="learning_rate"):
         tune(tiny_base, Recorder(tmp_path))
     assert not list((tmp_path / "checkpoints").glob("step-*"))

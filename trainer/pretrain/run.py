@@ -10,19 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from models.engine.device import hardware_name
 from models.records import DatasetRow
 from models.text import DEFAULT_FORMAT
-from trainer.dataset import Batch, collate, encode, plan_epoch
+from trainer.dataset import Example, encode
 from trainer.evaluate import bits_per_byte
 from trainer.pretrain.config import PretrainConfig
 from trainer.pretrain.corpus import documents, held_out, read_lines
 from trainer.pretrain.export import BaseRecord, export, take_samples
-from trainer.pretrain.network import ATTENTION, Step, new_model, optimizers
+from trainer.pretrain.network import Rows, new_model, optimizers
 from trainer.pretrain.tokens import Mixer, Packed, load, pack, sample_texts, save, train_tokenizer
+from trainer.step import Step
 
 HELD_OUT_LINES = 200  # per corpus, at each evaluation
 LOG_STEPS = 50
@@ -30,11 +30,11 @@ LOG_STEPS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Tokenizer, the parts of the mix as ids, and batches of each corpus's held-out lines."""
+    """Tokenizer, the parts of the mix as ids, and each corpus's held-out lines."""
 
     tokenizer: PreTrainedTokenizerFast
     parts: dict[str, Packed]
-    held_out: dict[str, list[Batch]]
+    held_out: dict[str, list[Example]]
 
 
 def prepare(config: PretrainConfig, corpus_dir: Path, work: Path, log: Callable[[str], None]) -> Data:
@@ -69,20 +69,16 @@ def prepare(config: PretrainConfig, corpus_dir: Path, work: Path, log: Callable[
         texts.pop(part.name, None)
         parts[part.name] = packed
         log(f"{part.name}: {len(packed.starts) - 1:,} documents, {len(packed.ids):,} tokens")
-    return Data(tokenizer=tokenizer, parts=parts, held_out=held_out_batches(lines, tokenizer))
+    return Data(tokenizer=tokenizer, parts=parts, held_out=held_out_examples(lines, tokenizer))
 
 
-def held_out_batches(
-    lines: dict[str, list[str]], tokenizer: PreTrainedTokenizerFast, *, limit: int = HELD_OUT_LINES
-) -> dict[str, list[Batch]]:
-    """Each corpus's first `limit` held-out lines in batches, one line a row."""
-    batches = {}
-    for name, own in lines.items():
-        rows = [DatasetRow(handle="", id="", text=text) for text in held_out(own, limit=limit)]
-        examples = encode(rows, tokenizer, DEFAULT_FORMAT, max_tokens=250)
-        plan = plan_epoch(examples, batch_tokens=8192, rng=random.Random(0))
-        batches[name] = [collate([examples[i] for i in batch], pad_id=tokenizer.pad_token_id) for batch in plan]
-    return batches
+def held_out_examples(lines: dict[str, list[str]], tokenizer: PreTrainedTokenizerFast) -> dict[str, list[Example]]:
+    """HELD_OUT_LINES held-out lines of each corpus."""
+    rows = {
+        name: [DatasetRow(handle="", id="", text=text) for text in held_out(own, limit=HELD_OUT_LINES)]
+        for name, own in lines.items()
+    }
+    return {name: encode(own, tokenizer, DEFAULT_FORMAT, max_tokens=250) for name, own in rows.items()}
 
 
 def pretrain(config: PretrainConfig, corpus_dir: Path, work: Path, log: Callable[[str], None]) -> Path:
@@ -115,12 +111,17 @@ def pretrain(config: PretrainConfig, corpus_dir: Path, work: Path, log: Callable
     parameters = sum(p.numel() for p in model.parameters())
     log(f"{parameters:,} parameters, {config.total_steps:,} steps of {settings.batch_tokens:,} tokens")
     mixer = Mixer(data.parts, seed=config.seed)
-    take_step = Step(model, data.tokenizer, compiled=settings.compile)
+    take = Step(model, torch.bfloat16, compiled=settings.compile)
+    stream = Rows(data.tokenizer)
     started, saved_at, logged_at, logged_step = time.monotonic() - seconds, time.monotonic(), time.monotonic(), step
     for batch in batches(config, mixer, first=step):
         phase, _ = config.at(step)
         pieces = torch.from_numpy(batch).to(device).split(settings.micro_tokens // phase.row_tokens)
-        loss = torch.stack([take_step(piece, weight=len(piece) / len(batch)) for piece in pieces]).mean()
+        loss = torch.zeros((), device=device)
+        for piece in pieces:
+            nats = take.loss(stream.batch(piece)) / settings.batch_tokens
+            nats.backward()
+            loss += nats.detach()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optims:
             for group in optimizer.param_groups:
@@ -136,15 +137,15 @@ def pretrain(config: PretrainConfig, corpus_dir: Path, work: Path, log: Callable
             log(f"step {step} loss {loss.item():.4f} at {config.rate(step - 1):.3f} {rate:,.0f} tok/s {seconds:,.0f} s")
             logged_at, logged_step = now, step
         if now - saved_at > settings.checkpoint_minutes * 60 or is_end:
-            figures = held_out_bits_per_byte(model, data)
+            figures = held_out_bits_per_byte(take, data, device)
             log(f"step {step} held-out bits per byte " + " ".join(f"{k} {v:.4f}" for k, v in figures.items()))
             save_state(state_file)
             if is_end:
                 save_state(work / f"state-{phase.name}.pt")
             saved_at = logged_at = time.monotonic()
             logged_step = step
-    figures = held_out_bits_per_byte(model, data)
-    model.eval().set_attn_implementation("sdpa")
+    figures = held_out_bits_per_byte(take, data, device)
+    model.eval()
     record = BaseRecord(
         parameters=parameters,
         tokens=step * settings.batch_tokens,
@@ -181,20 +182,10 @@ def batches(config: PretrainConfig, mixer: Mixer, *, first: int) -> Iterator[np.
             step += 1
 
 
-def held_out_bits_per_byte(model: PreTrainedModel, data: Data) -> dict[str, float]:
+def held_out_bits_per_byte(take: Step, data: Data, device: torch.device) -> dict[str, float]:
     """Bits per byte of each corpus's held-out lines, each read on its own."""
-    device = next(model.parameters()).device
-    model.eval()
-    model.set_attn_implementation("sdpa")
-
-    def logits(ids: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
-            return model(input_ids=ids, use_cache=False).logits
-
-    figures = {name: bits_per_byte(logits, held, device) for name, held in data.held_out.items()}
-    model.set_attn_implementation(ATTENTION)
-    model.train()
-    return figures
+    pad = data.tokenizer.pad_token_id
+    return {name: bits_per_byte(take, own, pad_id=pad, device=device) for name, own in data.held_out.items()}
 
 
 def _phase_ends(config: PretrainConfig) -> set[int]:

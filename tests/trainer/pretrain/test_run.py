@@ -27,8 +27,9 @@ from trainer.pretrain import tokens
 from trainer.pretrain.config import PretrainConfig
 from trainer.pretrain.corpus import is_held_out, read_lines
 from trainer.pretrain.export import BaseRecord
-from trainer.pretrain.run import batches, held_out_batches, pretrain
+from trainer.pretrain.run import batches, held_out_examples, pretrain
 from trainer.pretrain.tokens import Mixer, Packed
+from trainer.step import Step
 
 STABLE, DECAY = 10, 6  # steps
 CORPORA = {"talk": "CDLA-Sharing 1.0", "novels": "public domain"}  # and their licences
@@ -280,11 +281,11 @@ def test_the_base_reads_held_out_lines_as_its_record_says(
     assert record.held_out_bits_per_byte == whole.log.evaluated()[STABLE + DECAY]
     model = AutoModelForCausalLM.from_pretrained(whole.base, dtype=torch.float32)
     lines = {corpus.name: read_lines(corpus, corpus_dir) for corpus in config.corpus}
-    held = held_out_batches(lines, AutoTokenizer.from_pretrained(whole.base))
+    held = held_out_examples(lines, AutoTokenizer.from_pretrained(whole.base))
     assert held.keys() == record.held_out_bits_per_byte.keys() == CORPORA.keys()
     for name, own in held.items():
-        assert sum(len(batch.ids) for batch in own) == sum(map(is_held_out, lines[name])) > 0
-        read = bits_per_byte(lambda ids: model(input_ids=ids).logits, own, torch.device("cpu"))
+        assert len(own) == sum(map(is_held_out, lines[name])) > 0
+        read = bits_per_byte(Step(model, torch.float32), own, pad_id=1, device=torch.device("cpu"))
         assert read == pytest.approx(record.held_out_bits_per_byte[name], rel=0.01)
 
 
