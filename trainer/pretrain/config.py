@@ -100,6 +100,11 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def total_steps(self) -> int:
         return sum(map(self.steps, self.phase))
 
+    def ends(self) -> list[tuple[Phase, int]]:
+        """Each phase with the number of steps that are done at its end."""
+        sizes = [self.steps(phase) for phase in self.phase]
+        return [(phase, sum(sizes[: i + 1])) for i, phase in enumerate(self.phase)]
+
     def at(self, step: int) -> tuple[Phase, int]:
         """The phase of a step of the run, and the step within it; past the end, the last phase's end."""
         for phase in self.phase:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from models.engine.device import hardware_name
@@ -84,84 +85,122 @@ def held_out_examples(lines: dict[str, list[str]], tokenizer: PreTrainedTokenize
 def pretrain(config: PretrainConfig, corpus_dir: Path, work: Path, log: Callable[[str], None]) -> Path:
     """Train to the end, or on from the checkpoint in `work`; returns the folder of the finished base.
 
-    The state at the end of each phase stays there too: with more tokens in an earlier phase the run goes on from it.
+    The state at the end of each phase stays there too: with more tokens in a phase the run can go on from it.
     """
-    data = prepare(config, corpus_dir, work, log)
-    settings = config.train
-    torch.manual_seed(config.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = new_model(config.model, data.tokenizer).to(device)
-    optims = optimizers(model, settings)
-    state_file = work / "state.pt"
-    step, seconds = 0, 0.0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True, map_location=device)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optims, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step, seconds = state["step"], state["seconds"]
-        log(f"resumed at step {step}")
+    return Pretraining(config, prepare(config, corpus_dir, work, log), work, log).run()
 
-    def save_state(path: Path) -> None:
-        part = path.with_suffix(".part")
-        states = [o.state_dict() for o in optims]
-        torch.save({"model": model.state_dict(), "optimizers": states, "step": step, "seconds": seconds}, part)
-        part.replace(path)
 
-    parameters = sum(p.numel() for p in model.parameters())
-    log(f"{parameters:,} parameters, {config.total_steps:,} steps of {settings.batch_tokens:,} tokens")
-    mixer = Mixer(data.parts, seed=config.seed)
-    take = Step(model, torch.bfloat16, compiled=settings.compile)
-    stream = Rows(data.tokenizer)
-    started, saved_at, logged_at, logged_step = time.monotonic() - seconds, time.monotonic(), time.monotonic(), step
-    for batch in batches(config, mixer, first=step):
-        phase, _ = config.at(step)
-        pieces = torch.from_numpy(batch).to(device).split(settings.micro_tokens // phase.row_tokens)
-        loss = torch.zeros((), device=device)
-        for piece in pieces:
-            nats = take.loss(stream.batch(piece)) / settings.batch_tokens
-            nats.backward()
-            loss += nats.detach()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optims:
+class Pretraining:
+    """One run: its model, how far it is, and its checkpoints."""
+
+    def __init__(self, config: PretrainConfig, data: Data, work: Path, log: Callable[[str], None]) -> None:
+        self._config, self._data, self._work, self._log = config, data, work, log
+        torch.manual_seed(config.seed)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = new_model(config.model, data.tokenizer).to(self._device)
+        self._optimizers = optimizers(self._model, config.train)
+        self._mixer = Mixer(data.parts, seed=config.seed)
+        self._rows = Rows(data.tokenizer)
+        self._take = Step(self._model, torch.bfloat16, compiled=config.train.compile)
+        self._step, self._seconds = 0, 0.0
+        self._load()
+
+    def run(self) -> Path:
+        """Every step that is left; then the base, written into the work folder."""
+        config, settings = self._config, self._config.train
+        parameters = sum(p.numel() for p in self._model.parameters())
+        self._log(f"{parameters:,} parameters, {config.total_steps:,} steps of {settings.batch_tokens:,} tokens")
+        ends = {last: phase.name for phase, last in config.ends()}
+        started = saved_at = logged_at = time.monotonic()
+        before, logged_step = self._seconds, self._step
+        for batch in batches(config, self._mixer, first=self._step):
+            loss = self._one(torch.from_numpy(batch).to(self._device))
+            self._step += 1
+            now = time.monotonic()
+            self._seconds = before + now - started
+            if self._step % LOG_STEPS == 0 or self._step in ends:
+                rate = (self._step - logged_step) * settings.batch_tokens / (now - logged_at)
+                factor = config.rate(self._step - 1)
+                self._log(f"step {self._step} loss {loss:.4f} at {factor:.3f} {rate:,.0f} tok/s {self._seconds:,.0f} s")
+                logged_at, logged_step = now, self._step
+            if now - saved_at > settings.checkpoint_minutes * 60 or self._step in ends:
+                figures = " ".join(f"{name} {value:.4f}" for name, value in self._evaluate().items())
+                self._log(f"step {self._step} held-out bits per byte {figures}")
+                self._save("state")
+                if name := ends.get(self._step):
+                    self._save(f"state-{name}")
+                saved_at = logged_at = time.monotonic()
+                logged_step = self._step
+        return self._finish(parameters)
+
+    def _one(self, batch: Tensor) -> float:
+        """One step of the optimizers; the mean loss in nats per token."""
+        phase, _ = self._config.at(self._step)
+        settings = self._config.train
+        total = torch.zeros((), device=self._device)
+        for piece in batch.split(settings.micro_tokens // phase.row_tokens):
+            loss = self._take.loss(self._rows.batch(piece)) / settings.batch_tokens
+            loss.backward()
+            total += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        for optimizer in self._optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * config.rate(step)
+                group["lr"] = group["peak_lr"] * self._config.rate(self._step)
             optimizer.step()
             optimizer.zero_grad()
-        step += 1
-        now = time.monotonic()
-        seconds = now - started
-        is_end = step in _phase_ends(config)
-        if step % LOG_STEPS == 0 or is_end:
-            rate = (step - logged_step) * settings.batch_tokens / (now - logged_at)
-            log(f"step {step} loss {loss.item():.4f} at {config.rate(step - 1):.3f} {rate:,.0f} tok/s {seconds:,.0f} s")
-            logged_at, logged_step = now, step
-        if now - saved_at > settings.checkpoint_minutes * 60 or is_end:
-            figures = held_out_bits_per_byte(take, data, device)
-            log(f"step {step} held-out bits per byte " + " ".join(f"{k} {v:.4f}" for k, v in figures.items()))
-            save_state(state_file)
-            if is_end:
-                save_state(work / f"state-{phase.name}.pt")
-            saved_at = logged_at = time.monotonic()
-            logged_step = step
-    figures = held_out_bits_per_byte(take, data, device)
-    model.eval()
-    record = BaseRecord(
-        parameters=parameters,
-        tokens=step * settings.batch_tokens,
-        steps=step,
-        seconds=round(seconds),
-        passes=mixer.passes(),
-        documents={name: len(part.starts) - 1 for name, part in data.parts.items()},
-        part_tokens={name: len(part.ids) for name, part in data.parts.items()},
-        held_out_lines=HELD_OUT_LINES,
-        held_out_bits_per_byte={name: round(value, 4) for name, value in figures.items()},
-        samples=tuple(take_samples(model, data.tokenizer, config.card.samples)),
-        hardware=hardware_name(),
-        torch=str(torch.__version__),
-        config=config,
-    )
-    return export(model, data.tokenizer, record, work / "base")
+        return total.item()
+
+    def _evaluate(self) -> dict[str, float]:
+        """Bits per byte of each corpus's held-out lines, each read on its own."""
+        pad = self._data.tokenizer.pad_token_id
+        return {
+            name: bits_per_byte(self._take, own, pad_id=pad, device=self._device)
+            for name, own in self._data.held_out.items()
+        }
+
+    def _finish(self, parameters: int) -> Path:
+        data, config = self._data, self._config
+        figures = self._evaluate()
+        self._model.eval()
+        record = BaseRecord(
+            parameters=parameters,
+            tokens=self._step * config.train.batch_tokens,
+            steps=self._step,
+            seconds=round(self._seconds),
+            passes=self._mixer.passes(),
+            documents={name: len(part.starts) - 1 for name, part in data.parts.items()},
+            part_tokens={name: len(part.ids) for name, part in data.parts.items()},
+            held_out_lines=HELD_OUT_LINES,
+            held_out_bits_per_byte={name: round(value, 4) for name, value in figures.items()},
+            samples=tuple(take_samples(self._model, data.tokenizer, config.card.samples)),
+            hardware=hardware_name(),
+            torch=str(torch.__version__),
+            config=config,
+        )
+        return export(self._model, data.tokenizer, record, self._work / "base")
+
+    def _save(self, name: str) -> None:
+        part = self._work / f"{name}.part"
+        state = {
+            "model": self._model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "step": self._step,
+            "seconds": self._seconds,
+        }
+        torch.save(state, part)
+        part.replace(self._work / f"{name}.pt")
+
+    def _load(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        file = self._work / "state.pt"
+        if not file.exists():
+            return
+        state = torch.load(file, weights_only=True, map_location=self._device)
+        self._model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self._step, self._seconds = state["step"], state["seconds"]
+        self._log(f"resumed at step {self._step}")
 
 
 def batches(config: PretrainConfig, mixer: Mixer, *, first: int) -> Iterator[np.ndarray]:
@@ -180,14 +219,3 @@ def batches(config: PretrainConfig, mixer: Mixer, *, first: int) -> Iterator[np.
                 yield stream[index].astype(np.int64)
             stream = stream[size:]
             step += 1
-
-
-def held_out_bits_per_byte(take: Step, data: Data, device: torch.device) -> dict[str, float]:
-    """Bits per byte of each corpus's held-out lines, each read on its own."""
-    pad = data.tokenizer.pad_token_id
-    return {name: bits_per_byte(take, own, pad_id=pad, device=device) for name, own in data.held_out.items()}
-
-
-def _phase_ends(config: PretrainConfig) -> set[int]:
-    sizes = [config.steps(phase) for phase in config.phase]
-    return {sum(sizes[: i + 1]) for i in range(len(sizes))}
