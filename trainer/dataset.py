@@ -83,10 +83,10 @@ def encode(
     return examples
 
 
-def row_width(examples: Sequence[Example]) -> int:
-    """Tokens of a row that has room for the longest example: a power of two, MIN_ROW at least."""
+def row_width(examples: Sequence[Example], *, shared: bool) -> int:
+    """Tokens of a row that has room for the longest example; if examples share it a power of two, MIN_ROW at least."""
     longest = max(example.row_tokens for example in examples)
-    return max(MIN_ROW, 1 << (longest - 1).bit_length())
+    return max(MIN_ROW, 1 << (longest - 1).bit_length()) if shared else longest
 
 
 def plan_epoch(examples: Sequence[Example], *, width: int, shared: bool, rng: random.Random) -> list[list[int]]:
@@ -119,7 +119,7 @@ def collate(rows: Sequence[Sequence[Example]], *, width: int, height: int, pad_i
     """At most `height` rows of examples as one batch of just so many rows, so that all batches have one shape."""
     ids = torch.full((height, width), pad_id)
     labels = torch.full((height, width), IGNORED)
-    documents = torch.zeros((height, width), dtype=torch.int64)
+    documents = torch.arange(width).repeat(height, 1) + width  # padding: each token by itself, at position 0
     for place, row in enumerate(rows):
         start = 0
         for number, example in enumerate(row, 1):
@@ -129,5 +129,4 @@ def collate(rows: Sequence[Sequence[Example]], *, width: int, height: int, pad_i
             labels[place, start + example.context_tokens - 1 : stop] = sequence[example.context_tokens :]
             documents[place, start:stop] = number
             start = stop
-        documents[place, start:] = len(row) + 1
     return Batch(ids=ids, labels=labels, documents=documents)

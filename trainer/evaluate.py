@@ -19,7 +19,7 @@ def bits_per_byte(step: Step, examples: Sequence[Example], *, pad_id: int, devic
 
     Unlike the loss per token it compares across tokenizers.
     """
-    width = row_width(examples)
+    width = row_width(examples, shared=step.shares_rows)
     height = max(1, HELD_OUT_TOKENS // width)
     rows = plan_epoch(examples, width=width, shared=step.shares_rows, rng=random.Random(0))
     nats = 0.0

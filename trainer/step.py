@@ -14,16 +14,18 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "short_rows"  # the name that transformers knows `attend` by
+SHORT = 512  # tokens of a row
 IGNORED = -100  # label of positions that carry no loss, as torch's cross-entropy has it
 LOGITS = 1 << 23  # at most are held at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """R rows of W tokens. Texts stand end to end; `documents` tells them apart, and padding is one by itself."""
+    """R rows of W tokens. Texts stand end to end; `documents` tells them apart; each token of padding is one."""
 
     ids: Tensor  # (R, W) int64
     labels: Tensor  # (R, W) int64, already shifted: labels[:, t] is what follows ids[:, t], or IGNORED
@@ -39,8 +41,11 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Attention written out: (B, heads, T, d) and (B, key heads, S, d) twice -> (B, T, heads, d).
 
-    The mask (B, 1, T, S) is true where a key is seen; without one attention is causal.
+    The mask (B, 1, T, S) is true where a key is seen; without one attention is causal. Rows over SHORT are for torch's
+    own attention, whose memory does not grow with their square.
     """
+    if query.shape[2] > SHORT:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     scores = (query * options["scaling"]) @ key.transpose(2, 3)  # (B, heads, T, S)
@@ -130,7 +135,7 @@ class LinearCrossEntropy(torch.autograd.Function):
                 d_hidden[chosen] = d_logits @ head
             if d_head is not None:
                 d_head += d_logits.T @ own
-        ctx.save_for_backward(d_hidden, d_head)
+        ctx.save_for_backward(d_hidden, None if d_head is None else d_head.to(head.dtype))
         return total
 
     @staticmethod
@@ -139,7 +144,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         d_hidden, d_head = ctx.saved_tensors
         return (
             None if d_hidden is None else d_hidden * grad.to(d_hidden.dtype),
-            None if d_head is None else (d_head * grad).to(d_hidden.dtype),
+            None if d_head is None else d_head * grad.to(d_head.dtype),
             None,
             None,
         )

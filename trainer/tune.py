@@ -102,7 +102,7 @@ class Tuner:
     def tune(self, training: Sequence[Example], held_out: Sequence[Example]) -> Tuned:
         """Train until the plan is done or the held-out bits per byte have turned, then go back to the best step."""
         settings = self._settings
-        width = row_width(training)
+        width = row_width(training, shared=self._take.shares_rows)
         height = max(1, settings.batch_tokens // width)
         epochs = []
         for epoch in range(settings.epochs):

@@ -49,7 +49,9 @@ def _draw(weights: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _draw_sorted(weights: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
-    """The same within the nucleus."""
+    """The same within the nucleus; ValueError if there is none, for the logits are no numbers."""
+    if not weights.isfinite().all():
+        raise ValueError("the model's logits are no numbers")
     ordered, index = weights.sort(dim=-1, descending=True)
     before = ordered.cumsum(dim=-1) - ordered  # probability of all likelier tokens
     drawn = _draw(ordered.masked_fill(before >= top_p, 0.0), generator)

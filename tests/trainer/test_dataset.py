@@ -84,7 +84,7 @@ def test_padding_is_under_a_twentieth_of_an_epoch(tokenizer: PreTrainedTokenizer
 @pytest.mark.parametrize(("words", "width"), [(3, 128), (140, 256), (300, 512)])
 def test_a_row_has_room_for_the_longest_example(words: int, width: int, tokenizer: PreTrainedTokenizerBase) -> None:
     texts = [DatasetRow(id="1", handle="robin", text=text) for text in ("the kettle", "kettle " * words)]
-    assert row_width(encode(texts, tokenizer, DEFAULT_FORMAT, max_tokens=500)) == width
+    assert row_width(encode(texts, tokenizer, DEFAULT_FORMAT, max_tokens=500), shared=True) == width
 
 
 def test_the_loss_is_on_the_answer_only(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -165,6 +165,32 @@ def test_padding_changes_nothing() -> None:
     torch.testing.assert_close(step.loss(batch), step.loss(other))
 
 
+def test_a_context_shorter_than_a_row_is_long_enough() -> None:
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **{**GPT2, "n_positions": 48}))
+    batch = batch_of(DOCUMENTS)
+    padded = collate(
+        [[Example(ids=tuple(DOCUMENTS[0]), context_tokens=1, target_bytes=1)]], width=128, height=3, pad_id=1
+    )
+    step = Step(model.eval(), torch.float32)
+    torch.testing.assert_close(step.loss(batch), alone(model, DOCUMENTS), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(step.loss(padded), alone(model, DOCUMENTS[:1]), rtol=1e-4, atol=1e-4)
+
+
+def test_long_rows_have_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = grown("llama, two key heads")
+    step = Step(model, torch.float32)
+    short = step.loss(batch_of(DOCUMENTS))
+    monkeypatch.setattr(step_module, "SHORT", 100)
+    torch.testing.assert_close(step.loss(batch_of(DOCUMENTS)), short, rtol=1e-5, atol=1e-5)
+
+
+def test_a_head_that_learns_alone_gets_its_gradient() -> None:
+    hidden, head, labels = inputs(9)
+    loss = LinearCrossEntropy.apply(hidden.detach(), head, labels, step_module._entropy)
+    expected = cross_entropy(hidden.detach() @ head.T, labels, reduction="sum")
+    torch.testing.assert_close(*(torch.autograd.grad(value, head)[0] for value in (loss, expected)))
+
+
 def test_frozen_weights_get_no_gradient_and_the_others_the_same() -> None:
     model = grown()
     step = Step(model, torch.float32)

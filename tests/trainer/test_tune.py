@@ -67,7 +67,7 @@ def tune(base: Path, recorder: Recorder, settings: TrainingSettings = SETTINGS) 
         location=str(base),
         tokenizer=tokenizer,
         style=DEFAULT_FORMAT,
-        placement=choose("cpu", "fp32", threads=1),
+        placement=choose("cpu", settings.precision, threads=1),
     )
     return tuner.tune(training, held_out)
 
@@ -131,10 +131,11 @@ def test_a_run_that_is_stopped_before_its_first_step_starts_anew(tiny_base: Path
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_held_out_bits_per_byte_fall(family: str, method: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_held_out_bits_per_byte_fall(family: str, method: Any, precision: Any, tmp_path: Path) -> None:
     base = write_tiny_base(tmp_path / "base", family=family)
     rate = 2e-3 if method == "full" else 3e-2
-    settings = msgspec.structs.replace(SETTINGS, method=method, learning_rate=rate)
+    settings = msgspec.structs.replace(SETTINGS, method=method, learning_rate=rate, precision=precision)
     tuned = tune(base, Recorder(tmp_path / "run"), settings)
     assert tuned.method == method
     assert tuned.state.best < 0.98 * tuned.state.bits_per_byte[0][1]

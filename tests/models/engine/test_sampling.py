@@ -111,3 +111,11 @@ def test_bf16_logits_are_drawn_from_too() -> None:
     logits = random_logits(8, 50).to(torch.bfloat16)
     assert draw(logits, temperature=0.0).equal(logits.argmax(dim=-1))
     assert draw(logits).shape == (8,)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_an_error(broken: float) -> None:
+    logits = random_logits(3, 50)
+    logits[1, 7] = broken
+    with pytest.raises(ValueError, match="no numbers"):
+        draw(logits, top_p=0.9)
